@@ -1,0 +1,215 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/guest/proto"
+)
+
+// Directories of the initramfs (hack/mkinitramfs makes them).
+const (
+	devDir     = "/dev"
+	imageDir   = "/image"   // the EROFS image
+	overlayDir = "/overlay" // tmpfs with the writable layer
+	rootDir    = "/root"    // both, merged: the app's root to be
+)
+
+// mount is one row of a mount table.
+type mount struct {
+	source, target, fsType string
+	flags                  uintptr
+	data                   string
+	optional               bool // for what a kernel may be built without
+}
+
+const noSpecials = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
+
+// rootMounts puts together the app's root, seen from the initramfs. An OverlaySize
+// of 0 leaves tmpfs at its default, half of the memory.
+func rootMounts(device string, start *proto.Start) []mount {
+	size := "mode=0755"
+	if start.OverlaySize > 0 {
+		size += ",size=" + strconv.FormatUint(start.OverlaySize, 10)
+	}
+	return []mount{
+		{"devtmpfs", devDir, "devtmpfs", unix.MS_NOSUID, "", false},
+		{device, imageDir, "erofs", unix.MS_RDONLY, "", false},
+		{"tmpfs", overlayDir, "tmpfs", 0, size, false},
+	}
+}
+
+// appMounts are the default file systems of the OCI runtime spec (config-linux.md),
+// seen from the app's root. Those of /dev follow /dev.
+func appMounts() []mount {
+	return []mount{
+		{"proc", "/proc", "proc", noSpecials, "", false},
+		{"sysfs", "/sys", "sysfs", noSpecials | unix.MS_RDONLY, "", false},
+		{"cgroup", "/sys/fs/cgroup", "cgroup2", noSpecials | unix.MS_RDONLY, "", true},
+		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_STRICTATIME, "mode=755,size=65536k", false},
+		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5", false},
+		{"shm", "/dev/shm", "tmpfs", noSpecials, "mode=1777,size=65536k", false},
+		{"mqueue", "/dev/mqueue", "mqueue", noSpecials, "", true},
+	}
+}
+
+// mountAll mounts a table in order, making directories that the image lacks.
+func mountAll(table []mount) error {
+	for i := range table {
+		m := &table[i]
+		err := unix.Mount(m.source, m.target, m.fsType, m.flags, m.data)
+		if err == unix.ENOENT && makeDirs(m.target, 0o755) == nil {
+			err = unix.Mount(m.source, m.target, m.fsType, m.flags, m.data)
+		}
+		if err != nil && !m.optional {
+			return fail("mount", "mount "+m.fsType+" "+m.source+" on "+m.target, err)
+		}
+	}
+	return nil
+}
+
+// enterRoot makes the image with a writable layer over it the root directory of
+// this process. The initramfs stays beneath, out of reach: it holds nothing but
+// the program that is running.
+func enterRoot(device string, start *proto.Start) error {
+	if err := mountAll(rootMounts(device, start)); err != nil {
+		return err
+	}
+	for _, dir := range []string{overlayDir + "/upper", overlayDir + "/work"} {
+		if err := unix.Mkdir(dir, 0o755); err != nil {
+			return fail("mount", "mkdir "+dir, err)
+		}
+	}
+	layers := "lowerdir=" + imageDir + ",upperdir=" + overlayDir + "/upper,workdir=" + overlayDir + "/work"
+	if err := mountAll([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}); err != nil {
+		return err
+	}
+	if err := unix.Chdir(rootDir); err != nil {
+		return fail("mount", "enter the app's root", err)
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fail("mount", "move the app's root to /", err)
+	}
+	// The root directory still refers to the initramfs beneath the moved mount.
+	return fail("mount", "change root", unix.Chroot("."))
+}
+
+// populateRoot mounts and makes everything that an app finds in its root beside the
+// image. It runs inside that root, so that a symbolic link of the image
+// leads nowhere that the app could not reach.
+func populateRoot(start *proto.Start) error {
+	unix.Umask(0) // modes below are meant as they stand
+	if err := mountAll(appMounts()); err != nil {
+		return err
+	}
+	if err := makeDevices(); err != nil {
+		return err
+	}
+	if err := writeFiles(start); err != nil {
+		return err
+	}
+	if err := workDir(start.Dir); err != nil {
+		return err
+	}
+	if err := restrictPaths(start); err != nil {
+		return err
+	}
+	if !start.ReadOnlyRoot {
+		return nil
+	}
+	// Last: mount points, files and the working directory are there now.
+	err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
+	return fail("mount", "make the root read-only", err)
+}
+
+// device is a character device of the OCI runtime spec's default devices.
+type device struct {
+	path         string
+	major, minor uint32
+}
+
+// link is a symbolic link of /dev (runtime-linux.md, "Dev symbolic links").
+type link struct {
+	path, target string
+}
+
+// makeDevices fills /dev.
+func makeDevices() error {
+	for _, d := range []device{
+		{"/dev/null", 1, 3},
+		{"/dev/zero", 1, 5},
+		{"/dev/full", 1, 7},
+		{"/dev/random", 1, 8},
+		{"/dev/urandom", 1, 9},
+		{"/dev/tty", 5, 0},
+	} {
+		if err := unix.Mknod(d.path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+			return fail("mount", "make "+d.path, err)
+		}
+	}
+	for _, l := range []link{
+		{"/dev/fd", "/proc/self/fd"},
+		{"/dev/stdin", "/proc/self/fd/0"},
+		{"/dev/stdout", "/proc/self/fd/1"},
+		{"/dev/stderr", "/proc/self/fd/2"},
+		{"/dev/ptmx", "pts/ptmx"},
+	} {
+		if err := unix.Symlink(l.target, l.path); err != nil {
+			return fail("mount", "link "+l.path, err)
+		}
+	}
+	return nil
+}
+
+// restrictPaths hides and write-protects paths, as runtimes of the OCI spec do.
+// The kernel is the app's own, so this is about what an app sees, not isolation.
+func restrictPaths(start *proto.Start) error {
+	for _, path := range start.MaskedPaths {
+		err := unix.Mount("/dev/null", path, "", unix.MS_BIND, "")
+		if err == unix.ENOTDIR {
+			err = unix.Mount("tmpfs", path, "tmpfs", noSpecials|unix.MS_RDONLY, "size=0")
+		}
+		if err != nil && !missing(err) {
+			return fail("mount", "mask "+path, err)
+		}
+	}
+	for _, path := range start.ReadOnlyPaths {
+		err := unix.Mount(path, path, "", unix.MS_BIND|unix.MS_REC, "")
+		if missing(err) {
+			continue
+		}
+		if err == nil {
+			err = unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|noSpecials, "")
+		}
+		if err != nil {
+			return fail("mount", "make "+path+" read-only", err)
+		}
+	}
+	return nil
+}
+
+// missing reports whether a path does not exist.
+func missing(err error) bool {
+	return err == unix.ENOENT || err == unix.ENOTDIR
+}
+
+// makeDirs makes a directory and its parents. An existing directory is no error.
+func makeDirs(path string, mode uint32) error {
+	err := unix.Mkdir(path, mode)
+	if err == unix.ENOENT {
+		slash := strings.LastIndexByte(path, '/')
+		if slash <= 0 {
+			return err
+		}
+		if err := makeDirs(path[:slash], mode); err != nil {
+			return err
+		}
+		err = unix.Mkdir(path, mode)
+	}
+	if err == unix.EEXIST {
+		return nil
+	}
+	return err
+}
