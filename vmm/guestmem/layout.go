@@ -10,8 +10,14 @@ const (
 
 // RAM below 1 MiB: what the monitor prepares for the kernel's 64-bit entry.
 const (
+	MPFloatingBase = 0 // the first place where the kernel looks for "_MP_"
+	MPFloatingSize = 16
+
 	GDTBase = 0x500
 	GDTSize = 0x100
+
+	MPTableBase = 0x600 // in the first page, which the kernel keeps free anyway
+	MPTableSize = 0xa00
 
 	ZeroPageBase = 0x7000 // struct boot_params
 	ZeroPageSize = PageSize
@@ -23,9 +29,6 @@ const (
 	CommandLineSize = PageSize // more than x86's COMMAND_LINE_SIZE of 2048
 
 	LowMemoryEnd = 0x9fc00 // end of conventional memory, where a PC has its EBDA
-
-	MPTableBase = 0xf0000 // the last place where the kernel looks for "_MP_"
-	MPTableSize = 0x10000
 
 	HighMemoryBase = 1 * MiB
 )

@@ -10,12 +10,13 @@ func TestLayoutDoesNotOverlap(t *testing.T) {
 	// Ascending: each must end before the next begins.
 	areas := []area{
 		{"real-mode vectors", 0, 0x500},
+		{"MP floating pointer", MPFloatingBase, MPFloatingSize},
 		{"GDT", GDTBase, GDTSize},
+		{"MP table", MPTableBase, MPTableSize},
 		{"zero page", ZeroPageBase, ZeroPageSize},
 		{"page tables", PageTableBase, PageTableSize},
 		{"command line", CommandLineBase, CommandLineSize},
-		{"EBDA and video", LowMemoryEnd, MPTableBase - LowMemoryEnd},
-		{"MP table", MPTableBase, MPTableSize},
+		{"EBDA, video and firmware", LowMemoryEnd, HighMemoryBase - LowMemoryEnd},
 		{"high memory below the kernel", HighMemoryBase, KernelBase - HighMemoryBase},
 		{"kernel and RAM", KernelBase, HoleBase - KernelBase},
 	}
