@@ -1,0 +1,33 @@
+package pod
+
+// App is the program to run, with the image's wishes and the user's overrides
+// already merged and checked.
+type App struct {
+	// Exec is the command and its arguments; never empty. Exec[0] without a slash
+	// is looked up in Env's PATH, inside the root.
+	Exec []string
+	// Env is KEY=value, each key once. PATH is always set.
+	Env []string
+	// Dir is the working directory, absolute.
+	Dir string
+	// User and Group are a name, a number, or an absolute path in the root whose
+	// owner is meant (appc: app/user, app/group). They are resolved in the root.
+	User, Group       string
+	SupplementaryGIDs []uint32
+
+	// Capabilities bounds what the app, or anything it executes, can ever hold.
+	Capabilities CapabilitySet
+	// NoNewPrivileges makes set-user-ID bits and file capabilities void.
+	NoNewPrivileges bool
+	Rlimits         []Rlimit
+
+	// TTY asks for a terminal, Stdin for the input to be passed on.
+	TTY, Stdin bool
+}
+
+// Rlimit is one resource limit; Resource is Linux's number for it (RLIMIT_NOFILE
+// and so on).
+type Rlimit struct {
+	Resource   uint32
+	Soft, Hard uint64
+}

@@ -1,0 +1,7 @@
+// Package trust decides whether an image may run, and at which isolation. It keeps
+// the trusted keys, checks signatures over the image's bytes as distributed, and
+// mints the Verdict that every runner asks for.
+//
+// It fetches nothing and knows no file formats besides OpenPGP's: the caller brings
+// the bytes, the image's name and its digest.
+package trust

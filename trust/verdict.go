@@ -1,0 +1,43 @@
+package trust
+
+import "github.com/clearrun/clearrun/image"
+
+// Signer is who vouched for an image.
+type Signer struct {
+	Fingerprint string // of the primary key, upper-case hex
+	KeyID       string // of the key or subkey that signed, 16 digits
+	Identity    string // the key's primary user ID, such as "Jo <jo@example.com>"
+}
+
+// IsZero reports whether there is no signer.
+func (s Signer) IsZero() bool { return s == Signer{} }
+
+// Verdict is the permission to run one image at one tier. Only this package makes
+// one that grants anything; the zero Verdict grants nothing.
+type Verdict struct {
+	digest image.Digest
+	name   image.Name
+	signer Signer
+	tier   Tier
+	how    string
+}
+
+// Grants reports whether v permits to run the image with the given digest.
+func (v Verdict) Grants(digest image.Digest) bool {
+	return v.tier.Valid() && !v.digest.IsZero() && v.digest == digest
+}
+
+// ImageDigest returns the one image that v is about.
+func (v Verdict) ImageDigest() image.Digest { return v.digest }
+
+// ImageName returns the name that the decision was taken for.
+func (v Verdict) ImageName() image.Name { return v.name }
+
+// Signer returns who signed; zero if nothing was verified.
+func (v Verdict) Signer() Signer { return v.signer }
+
+// Tier returns the least isolation that the image may run at.
+func (v Verdict) Tier() Tier { return v.tier }
+
+// How says in one line how the decision was reached.
+func (v Verdict) How() string { return v.how }
