@@ -9,8 +9,8 @@ func TestLayoutDoesNotOverlap(t *testing.T) {
 	}
 	// Ascending: each must end before the next begins.
 	areas := []area{
-		{"real-mode vectors", 0, 0x500},
 		{"MP floating pointer", MPFloatingBase, MPFloatingSize},
+		{"BIOS data area", 0x400, 0x100},
 		{"GDT", GDTBase, GDTSize},
 		{"MP table", MPTableBase, MPTableSize},
 		{"zero page", ZeroPageBase, ZeroPageSize},

@@ -1,0 +1,201 @@
+package vmm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/virtio"
+	"github.com/clearrun/clearrun/vmm/boot"
+	"github.com/clearrun/clearrun/vmm/guestmem"
+	"github.com/clearrun/clearrun/vmm/kvm"
+)
+
+// Machine is one VM. It is built whole by New; Run may be called once.
+type Machine struct {
+	cfg     Config
+	mem     *guestmem.GuestMemory
+	vm      *kvm.VM
+	vcpus   []*VCPU
+	bus     *Bus
+	devices []*attachedDevice
+	copied  uint64
+
+	stop     context.CancelCauseFunc // set while Run runs
+	stopOnce sync.Once
+	closed   atomic.Bool
+}
+
+// attachedDevice is a virtio device on its MMIO slot, with its wires into KVM.
+type attachedDevice struct {
+	transport *virtio.MMIOTransport
+	irq       *os.File // eventfd behind the irqfd
+}
+
+// ErrPoweredOff is how Run says that the guest ended the VM by itself. It does
+// not mean that the guest's work succeeded: only the guest's own report does.
+var ErrPoweredOff = errors.New("guest powered off")
+
+// New builds a machine: memory, interrupt controllers, devices, kernel and
+// vCPUs. On an error nothing is left behind.
+func New(cfg Config) (_ *Machine, err error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("machine: %w", err)
+	}
+	m := &Machine{cfg: cfg, bus: &Bus{}}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	if m.mem, err = guestmem.New(cfg.Memory); err != nil {
+		return nil, err
+	}
+	if m.vm, err = cfg.KVM.NewVM(guestmem.TSSBase, guestmem.IdentityMapBase); err != nil {
+		return nil, err
+	}
+	for i, d := range cfg.Devices {
+		if err := m.attach(i, d); err != nil {
+			return nil, fmt.Errorf("virtio device %d: %w", i, err)
+		}
+	}
+	m.attachPorts()
+	if err := m.addVCPUs(); err != nil {
+		return nil, err
+	}
+	if err := m.load(); err != nil {
+		return nil, err
+	}
+	// Memory comes last: until then its pages may still be remapped.
+	for _, r := range m.mem.Regions() {
+		if err := m.vm.AddMemory(r.GPA, r.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// attach puts a device on slot i: its registers on the bus, its interrupt and
+// its queue notifications wired to eventfds, so that neither takes an exit.
+func (m *Machine) attach(i int, d virtio.Device) error {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("create interrupt eventfd: %w", err)
+	}
+	a := &attachedDevice{irq: os.NewFile(uintptr(fd), "virtio-irq")}
+	m.devices = append(m.devices, a)
+	raise := func() { _, _ = a.irq.Write(eventOne) }
+	if a.transport, err = virtio.NewMMIOTransport(d, m.mem, raise, m.cfg.OnDeviceFailure); err != nil {
+		return err
+	}
+	if err := m.vm.AssignIRQ(a.irq, guestmem.VirtioGSI(i)); err != nil {
+		return err
+	}
+	addr := guestmem.VirtioMMIO(i)
+	for q, notify := range a.transport.Notify() {
+		if err := m.vm.AssignNotify(notify, addr+virtio.RegQueueNotify, uint32(q)); err != nil {
+			return err
+		}
+	}
+	m.bus.AddMMIO(addr, guestmem.VirtioMMIOStride, a.transport)
+	return nil
+}
+
+// eventOne is what an eventfd takes to be signalled once.
+var eventOne = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+
+func (m *Machine) attachPorts() {
+	m.bus.AddPorts(portI8042Data, 1, ignoredPort{})
+	m.bus.AddPorts(guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
+	if m.cfg.Console != nil {
+		m.bus.AddPorts(portCOM1, serialPorts, newSerial(m.cfg.Console))
+	}
+	if m.cfg.OnMark != nil {
+		m.bus.AddPorts(guestmem.PortStopWatch, 1, markPort{m.cfg.OnMark})
+	}
+}
+
+// load fills the guest's memory with all that the kernel expects at its entry.
+func (m *Machine) load() error {
+	kernel, err := boot.LoadKernel(m.mem, m.cfg.Kernel)
+	if err != nil {
+		return err
+	}
+	params := boot.Params{}
+	if m.cfg.Initramfs.Size > 0 {
+		gpa, copied, err := boot.LoadInitramfs(m.mem, m.cfg.Initramfs, kernel.End)
+		if err != nil {
+			return err
+		}
+		params.InitramfsGPA, params.InitramfsSize = gpa, uint64(m.cfg.Initramfs.Size)
+		m.copied += copied
+	}
+	m.copied += kernel.Copied
+	tscKHz, err := m.vcpus[0].kvm.TSCKHz()
+	if err != nil {
+		return fmt.Errorf("get TSC frequency: %w", err)
+	}
+	params.CmdLine = kernelCmdLine(&m.cfg, tscKHz)
+	if err := boot.WriteParams(m.mem, params); err != nil {
+		return err
+	}
+	if err := boot.WriteMPTable(m.mem, m.cfg.VCPUs); err != nil {
+		return err
+	}
+	if err := boot.WritePageTables(m.mem); err != nil {
+		return err
+	}
+	return m.vcpus[0].setEntry(kernel.Entry)
+}
+
+// Run runs the machine until the guest powers off (ErrPoweredOff), a vCPU
+// fails, or ctx ends. It owns one OS thread per vCPU and joins them all.
+func (m *Machine) Run(ctx context.Context) error {
+	ctx, m.stop = context.WithCancelCause(ctx)
+	defer m.stop(nil)
+	var threads sync.WaitGroup
+	for _, v := range m.vcpus {
+		threads.Go(func() { m.end(v.loop(ctx)) })
+	}
+	<-ctx.Done()
+	for _, v := range m.vcpus {
+		v.kvm.Kick()
+	}
+	threads.Wait()
+	return context.Cause(ctx)
+}
+
+// end stops a running machine for the given reason; the first one counts.
+func (m *Machine) end(cause error) { m.stop(cause) }
+
+// Close takes the machine down and closes its devices. Run must have returned.
+func (m *Machine) Close() error {
+	if m.closed.Swap(true) {
+		return nil
+	}
+	var errs []error
+	for _, d := range m.devices {
+		if d.transport != nil {
+			errs = append(errs, d.transport.Close())
+		}
+		errs = append(errs, d.irq.Close())
+	}
+	for _, v := range m.vcpus {
+		if v.stats != nil {
+			errs = append(errs, v.stats.Close())
+		}
+		errs = append(errs, v.kvm.Close())
+	}
+	if m.vm != nil {
+		errs = append(errs, m.vm.Close())
+	}
+	if m.mem != nil {
+		errs = append(errs, m.mem.Close())
+	}
+	return errors.Join(errs...)
+}

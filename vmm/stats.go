@@ -1,0 +1,41 @@
+package vmm
+
+import "github.com/clearrun/clearrun/vmm/kvm"
+
+// Stats is what a machine has done so far.
+type Stats struct {
+	Exits        map[string]uint64 // to the monitor, by reason
+	Instructions uint64            // emulated by KVM, on all vCPUs; 0 where not counted
+	Copied       uint64            // bytes of kernel and initramfs copied, not mapped
+}
+
+// insnEmulation is KVM's counter of emulated instructions: on a PVM host, all
+// that the guest's kernel executes.
+const insnEmulation = "insn_emulation"
+
+// Stats may be called at any time before Close.
+func (m *Machine) Stats() Stats {
+	s := Stats{Exits: map[string]uint64{}, Instructions: m.Instructions(), Copied: m.copied}
+	for _, v := range m.vcpus {
+		for reason := range v.exits {
+			if n := v.exits[reason].Load(); n > 0 {
+				s.Exits[kvm.ExitReason(reason).String()] += n
+			}
+		}
+	}
+	return s
+}
+
+// Instructions is how many guest instructions KVM has emulated so far.
+func (m *Machine) Instructions() uint64 {
+	var sum uint64
+	for _, v := range m.vcpus {
+		if v.stats == nil {
+			continue
+		}
+		if n, ok := v.stats.Value(insnEmulation); ok {
+			sum += n
+		}
+	}
+	return sum
+}

@@ -1,0 +1,376 @@
+package vmrun
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// KVMPath is the device that the vm tier needs.
+const KVMPath = "/dev/kvm"
+
+// monitor is a running clearrun-monitor process.
+type monitor struct {
+	cmd     *exec.Cmd
+	control *net.UnixConn // new connections of the guest arrive here
+	reports *os.File      // read end of the report pipe
+	stderr  *tail
+
+	waited  chan struct{} // closed when the process has been reaped
+	killing sync.Once
+}
+
+// startMonitor starts a monitor for p. All that it needs is opened here, under
+// the user's own rights; it opens nothing itself.
+func startMonitor(p *pod.Pod, o Options) (_ *monitor, err error) {
+	l := &launcher{}
+	defer l.close()
+	kvm, err := openKVM(KVMPath)
+	if err != nil {
+		return nil, err
+	}
+	l.own(kvm)
+	cfg, err := l.config(p, o, kvm)
+	if err != nil {
+		return nil, err
+	}
+	m := &monitor{stderr: &tail{}, waited: make(chan struct{})}
+	if cfg.Control, m.control, err = l.controlSocket(); err != nil {
+		return nil, err
+	}
+	if cfg.Report, m.reports, err = l.reportPipe(); err != nil {
+		m.control.Close()
+		return nil, err
+	}
+	if err := m.start(l, cfg, o.Bundle); err != nil {
+		m.control.Close()
+		m.reports.Close()
+		return nil, err
+	}
+	go func() {
+		_ = m.cmd.Wait()
+		close(m.waited)
+	}()
+	return m, nil
+}
+
+// openKVM opens /dev/kvm; an error says what would help.
+func openKVM(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("tier vm needs %s, which does not exist: load a KVM module (kvm_intel, kvm_amd or kvm_pvm) or enable virtualization in the firmware; `clearrun doctor` tells more", path)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("no permission to open %s: join the group that owns it (usermod -aG kvm USER, then log in again)", path)
+	}
+	return f, err
+}
+
+// launcher collects the descriptors that a monitor inherits.
+type launcher struct {
+	inherited []*os.File // descriptor launch.ConfigFD+1 and on
+	owned     []*os.File // to close when the monitor has them
+}
+
+func (l *launcher) own(f *os.File) *os.File {
+	l.owned = append(l.owned, f)
+	return f
+}
+
+func (l *launcher) close() {
+	for _, f := range l.owned {
+		f.Close()
+	}
+}
+
+// pass gives f a descriptor in the monitor.
+func (l *launcher) pass(f *os.File) int {
+	l.inherited = append(l.inherited, f)
+	return launch.ConfigFD + len(l.inherited)
+}
+
+func (l *launcher) config(p *pod.Pod, o Options, kvm *os.File) (*launch.Config, error) {
+	kernel, err := o.Bundle.Part(bundle.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	initramfs, err := o.Bundle.Part(bundle.Initramfs)
+	if err != nil {
+		return nil, err
+	}
+	exe := l.pass(o.Bundle.File)
+	root := p.RootFS.Info
+	cfg := &launch.Config{
+		KVM:       l.pass(kvm),
+		Memory:    DefaultMemory,
+		VCPUs:     DefaultCPUs,
+		Kernel:    launch.Section{FD: exe, Offset: kernel.Offset, Size: kernel.Size},
+		Initramfs: launch.Section{FD: exe, Offset: initramfs.Offset, Size: initramfs.Size},
+		CmdLine:   o.KernelArgs,
+		Root: &launch.Disk{
+			FD: l.pass(p.RootFS.File()), Size: root.DataBlocks * blockSize, DataBlocks: root.DataBlocks,
+			HashOffset: root.HashOffset, RootHash: root.RootHash[:], Salt: root.Salt,
+		},
+		Ports:   []uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort},
+		Console: -1,
+		Marks:   o.OnReport != nil,
+	}
+	if n := p.Resources.MemoryBytes; n != 0 {
+		cfg.Memory = (n + memoryUnit - 1) &^ (memoryUnit - 1)
+	}
+	if n := p.Resources.CPUs; n != 0 {
+		cfg.VCPUs = n
+	}
+	if o.Console != nil {
+		cfg.Console = l.pass(o.Console)
+	}
+	return cfg, nil
+}
+
+// blockSize is that of the root image and its hash tree; memoryUnit is what a
+// VM's memory is rounded up to.
+const (
+	blockSize  = 4096
+	memoryUnit = 1 << 20
+)
+
+// controlSocket makes the socket over which the monitor hands out the guest's
+// connections.
+func (l *launcher) controlSocket() (int, *net.UnixConn, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, nil, fmt.Errorf("create control socket: %w", err)
+	}
+	theirs := l.own(os.NewFile(uintptr(pair[1]), "control"))
+	ours, err := unixConn(pair[0])
+	if err != nil {
+		return 0, nil, fmt.Errorf("create control socket: %w", err)
+	}
+	return l.pass(theirs), ours, nil
+}
+
+func (l *launcher) reportPipe() (int, *os.File, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, nil, fmt.Errorf("create report pipe: %w", err)
+	}
+	return l.pass(l.own(w)), r, nil
+}
+
+// unixConn takes over a socket descriptor.
+func unixConn(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "socket")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, errors.New("not a Unix socket")
+	}
+	return u, nil
+}
+
+// monitorFD is the lowest descriptor that the monitor's executable may have
+// here, above all those that its process inherits.
+const monitorFD = 64
+
+// start runs the monitor from memory, in namespaces of its own where the user
+// may make them.
+func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error {
+	part, err := b.Part(bundle.Monitor)
+	if err != nil {
+		return err
+	}
+	exe, err := memoryFile("clearrun-monitor", b.Reader(part))
+	if err != nil {
+		return fmt.Errorf("unpack the monitor: %w", err)
+	}
+	l.own(exe)
+	high, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, monitorFD)
+	if err != nil {
+		return fmt.Errorf("unpack the monitor: %w", err)
+	}
+	l.own(os.NewFile(uintptr(high), "clearrun-monitor"))
+	data, err := json.Marshal(cfg)
+	if err != nil {
+		return err
+	}
+	config, err := memoryFile("clearrun-config", bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("pass the monitor its configuration: %w", err)
+	}
+	l.own(config)
+	m.cmd = &exec.Cmd{
+		Path:        fmt.Sprintf("/proc/self/fd/%d", high),
+		Args:        []string{"clearrun-monitor"},
+		Env:         []string{"GOMAXPROCS=2", "GOTRACEBACK=single"},
+		Dir:         "/",
+		Stderr:      m.stderr,
+		ExtraFiles:  append([]*os.File{config}, l.inherited...),
+		SysProcAttr: confinement(os.Geteuid()),
+	}
+	if err := m.cmd.Start(); err != nil {
+		return fmt.Errorf("start the monitor: %w", err)
+	}
+	return nil
+}
+
+// nobody is the user that the monitor of a root user runs as.
+const nobody = 65534
+
+// confinement is what surrounds the monitor process. It dies with clearrun, and
+// Ctrl-C on the terminal does not reach it. A seccomp filter of its own follows.
+func confinement(euid int) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if euid == 0 {
+		attr.Cloneflags = unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWPID | unix.CLONE_NEWNS
+		attr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	return attr
+}
+
+// memoryFile makes a sealed file in memory, readable from its start.
+func memoryFile(name string, r io.Reader) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := io.Copy(f, r); err != nil {
+		f.Close()
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
+		return nil, err
+	}
+	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// accept waits for the guest's next connection. It fails when the monitor is
+// gone.
+func (m *monitor) accept() (port uint32, _ *net.UnixConn, err error) {
+	var b [4]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	n, oobn, _, _, err := m.control.ReadMsgUnix(b[:], oob)
+	if err != nil {
+		return 0, nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil || n != len(b) || len(messages) != 1 {
+		return 0, nil, errMonitorGone
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return 0, nil, errMonitorGone
+	}
+	c, err := unixConn(fds[0])
+	return binary.BigEndian.Uint32(b[:]), c, err
+}
+
+// awaitExit gives the monitor some time to end by itself.
+func (m *monitor) awaitExit(grace time.Duration) {
+	select {
+	case <-m.waited:
+	case <-time.After(grace):
+	}
+}
+
+// kill ends the monitor and with it the VM, and reaps it.
+func (m *monitor) kill() {
+	m.killing.Do(func() {
+		_ = m.cmd.Process.Kill()
+		<-m.waited
+		m.control.Close()
+		m.reports.Close()
+	})
+}
+
+// report reads the monitor's last word. The process must have ended.
+func (m *monitor) report() (launch.Report, error) {
+	var r launch.Report
+	_ = m.reports.SetReadDeadline(time.Now().Add(time.Second))
+	err := json.NewDecoder(io.LimitReader(m.reports, maxReport)).Decode(&r)
+	return r, err
+}
+
+const maxReport = 1 << 20
+
+// postMortem says why a VM ended without the guest's report.
+func (m *monitor) postMortem() error {
+	m.awaitExit(time.Second)
+	r, err := m.report()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the VM's monitor ended unexpectedly (%v)%s", m.status(), m.stderr.suffix())
+	case r.Outcome == launch.Corrupt:
+		return fmt.Errorf("the stored root image is corrupt and was not used: %s; remove it (clearrun image rm) and run again", r.Error)
+	case r.Outcome == launch.PoweredOff:
+		return errors.New("the VM powered off without reporting the app's exit; --console shows the guest kernel's messages")
+	case r.Outcome == launch.Crashed:
+		return fmt.Errorf("the VM crashed: %s; --console shows the guest kernel's messages", r.Error)
+	}
+	return fmt.Errorf("the VM failed: %s%s", r.Error, m.stderr.suffix())
+}
+
+func (m *monitor) status() string {
+	select {
+	case <-m.waited:
+		return m.cmd.ProcessState.String()
+	default:
+		return "still running"
+	}
+}
+
+// tail keeps the last bytes written to it: the monitor's stderr.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+const maxTail = 8 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, p...)
+	if n := len(t.buf) - maxTail; n > 0 {
+		t.buf = append(t.buf[:0], t.buf[n:]...)
+	}
+	return len(p), nil
+}
+
+// suffix is the text behind an error message, if there is any.
+func (t *tail) suffix() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := strings.TrimSpace(string(t.buf)); s != "" {
+		return ": " + s
+	}
+	return ""
+}
