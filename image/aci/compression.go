@@ -1,0 +1,88 @@
+package aci
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/ulikunitz/xz"
+)
+
+// Magic bytes of the compressions that appc allows, and of tar (POSIX ustar, at
+// ustarOffset; GNU's tar shares its first five bytes).
+const (
+	gzipMagic   = "\x1f\x8b"
+	bzip2Magic  = "BZh"
+	xzMagic     = "\xfd7zXZ\x00"
+	ustarMagic  = "ustar"
+	ustarOffset = 257
+)
+
+// magicWindow is how many bytes decide the format.
+const magicWindow = ustarOffset + len(ustarMagic)
+
+// decompress recognizes r by its first bytes, never by a name, and returns the tar
+// inside.
+func decompress(r *bufio.Reader) (io.Reader, error) {
+	head, err := r.Peek(magicWindow)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte(gzipMagic)):
+		return wrap("gzip")(gzip.NewReader(r))
+	case bytes.HasPrefix(head, []byte(bzip2Magic)):
+		return bzip2.NewReader(r), nil
+	case bytes.HasPrefix(head, []byte(xzMagic)):
+		if err := checkXZDictionary(r); err != nil {
+			return nil, err
+		}
+		return wrap("xz")(xz.NewReader(r))
+	case len(head) == magicWindow && string(head[ustarOffset:]) == ustarMagic:
+		return r, nil
+	}
+	return nil, errors.New("not an ACI: neither a tar nor one compressed with gzip, bzip2 or xz")
+}
+
+// wrap turns a decompressor's constructor result into an io.Reader, without the
+// trap of a nil pointer in an interface.
+func wrap(name string) func(r io.Reader, err error) (io.Reader, error) {
+	return func(r io.Reader, err error) (io.Reader, error) {
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		return r, nil
+	}
+}
+
+// The xz file format 1.0.4: a stream header (2.1.1), then a block header (3.1) with
+// its size in 4-byte units less one, flags, and the filters.
+const (
+	xzStreamHeader   = 12
+	xzBlockSizesMask = 0xc0 // the two optional size fields
+	xzFiltersMask    = 0x03 // number of filters less one
+	xzFilterLZMA2    = 0x21
+	xzDictSizeMax    = 28 // LZMA2 (5.3.1): 64 MiB, what xz -9 uses
+)
+
+// checkXZDictionary refuses a first block that would make the reader allocate up to
+// 4 GiB for its dictionary. Other forms of header are left to the reader.
+func checkXZDictionary(r *bufio.Reader) error {
+	const filterAt = xzStreamHeader + 2
+	head, err := r.Peek(filterAt + 3)
+	if err != nil {
+		return fmt.Errorf("xz: %w", io.ErrUnexpectedEOF)
+	}
+	flags := head[xzStreamHeader+1]
+	if flags&(xzBlockSizesMask|xzFiltersMask) != 0 || head[filterAt] != xzFilterLZMA2 {
+		return nil
+	}
+	if size := head[filterAt+2]; size > xzDictSizeMax {
+		return errors.New("xz: dictionary larger than 64 MiB")
+	}
+	return nil
+}

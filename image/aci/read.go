@@ -1,0 +1,160 @@
+package aci
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/clearrun/clearrun/image"
+	"github.com/clearrun/clearrun/image/spool"
+)
+
+// bufferSize is that of the buffers on both sides of the decompressor.
+const bufferSize = 256 << 10
+
+// Read reads an ACI to its last byte and returns its image, and the sha512 of the
+// bytes that it read. A caller who verified a signature compares that digest with
+// the one verified: the image is of these bytes, whatever the file holds now.
+//
+// The uncompressed tar goes to an unlinked file in tmpDir (empty: the system's own),
+// which goes away with the Image. Read fails if ctx ends.
+func Read(ctx context.Context, r io.Reader, tmpDir string, limits Limits) (*image.Image, image.Digest, error) {
+	limits, err := limits.orDefault()
+	if err != nil {
+		return nil, image.Digest{}, err
+	}
+	file, err := spool.New(tmpDir)
+	if err != nil {
+		return nil, image.Digest{}, err
+	}
+	meta, source, size, err := unpack(ctx, r, file, limits)
+	if err != nil {
+		return nil, image.Digest{}, errors.Join(err, file.Close())
+	}
+	layer, err := image.NewLayer(meta.Digest, rootName, file, size)
+	if err != nil {
+		return nil, image.Digest{}, errors.Join(err, file.Close())
+	}
+	img, err := image.New(meta, []image.Layer{layer}, file)
+	return img, source, err
+}
+
+// unpack writes the uncompressed tar to file and checks it on the way.
+func unpack(ctx context.Context, r io.Reader, file *os.File, limits Limits) (image.Meta, image.Digest, int64, error) {
+	var none image.Digest
+	sourceHash, tarHash := sha512.New(), sha512.New()
+	in := &countingReader{r: io.TeeReader(contextReader{ctx, r}, sourceHash)}
+	compressed := bufio.NewReaderSize(in, bufferSize)
+	plain, err := decompress(compressed)
+	if err != nil {
+		return image.Meta{}, none, 0, err
+	}
+	out := bufio.NewWriterSize(file, bufferSize)
+	body := &limitedReader{r: plain, limits: limits, in: in}
+	meta, err := scan(bufio.NewReaderSize(io.TeeReader(body, io.MultiWriter(tarHash, out)), bufferSize), limits)
+	if err != nil {
+		return image.Meta{}, none, 0, err
+	}
+	if err := out.Flush(); err != nil {
+		return image.Meta{}, none, 0, err
+	}
+	// The decompressor stopped where its stream ends; the file must end there too.
+	if _, err := compressed.ReadByte(); err == nil {
+		return image.Meta{}, none, 0, errors.New("bytes behind the end of the compressed archive")
+	} else if !errors.Is(err, io.EOF) {
+		return image.Meta{}, none, 0, err
+	}
+	meta.Digest = digestOf(tarHash)
+	return meta, digestOf(sourceHash), body.out, nil
+}
+
+// scan reads the tar to its last byte, checks every entry and parses the manifest.
+func scan(r io.Reader, limits Limits) (image.Meta, error) {
+	var meta image.Meta
+	var haveManifest bool
+	paths := make(tree)
+	tr := tar.NewReader(r)
+	for entries := 0; ; entries++ {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return meta, fmt.Errorf("read archive: %w", err)
+		}
+		if entries >= limits.Entries {
+			return meta, fmt.Errorf("more than %d entries", limits.Entries)
+		}
+		p, err := paths.add(h)
+		if err != nil {
+			return meta, err
+		}
+		if p == manifestName {
+			if meta, err = readManifest(tr, h.Size, limits.Manifest); err != nil {
+				return meta, err
+			}
+			haveManifest = true
+		}
+	}
+	if !haveManifest {
+		return meta, errors.New("not an ACI: no manifest")
+	}
+	if paths[rootName] == kindAbsent {
+		return meta, errors.New("not an ACI: no rootfs")
+	}
+	return meta, drainZeros(r)
+}
+
+func readManifest(r io.Reader, size, limit int64) (image.Meta, error) {
+	if size > limit {
+		return image.Meta{}, fmt.Errorf("manifest: %d bytes, the limit is %d", size, limit)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return image.Meta{}, fmt.Errorf("manifest: %w", err)
+	}
+	return parseManifest(data)
+}
+
+// drainZeros reads r to its end. Behind the end of the archive there may be padding
+// and nothing else: some readers of tar go on there.
+func drainZeros(r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		for _, b := range buf[:n] {
+			if b != 0 {
+				return errors.New("data behind the end of the archive")
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read archive: %w", err)
+		}
+	}
+}
+
+func digestOf(h hash.Hash) image.Digest {
+	return image.SumSHA512([sha512.Size]byte(h.Sum(nil)))
+}
+
+// contextReader ends with its context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
