@@ -39,9 +39,12 @@ func boot(p platform) {
 func guarded(run func() proto.Message) (last proto.Message) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			err, ok := cause.(error)
-			if !ok {
-				err = errors.New("panic")
+			err := errors.New("panic")
+			switch cause := cause.(type) {
+			case error:
+				err = cause
+			case string:
+				err = errors.New(cause)
 			}
 			last = report(err)
 		}

@@ -21,6 +21,10 @@ import (
 const rootDevice = "/dev/vda"
 
 func main() {
+	if unix.Getpid() != 1 {
+		print("clearrun init: this is PID 1 of a VM; it would restart this machine\n")
+		return
+	}
 	boot(platform{dial: dialHost, rootDevice: rootDevice})
 	powerOff()
 }
