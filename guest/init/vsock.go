@@ -9,7 +9,7 @@ import (
 type dialFunc func(port uint32) (fd int, err error)
 
 // dialHost dials over vsock. It is two system calls: github.com/mdlayher/vsock
-// would bring net, the runtime's poller and an epoll instance (0.3 MB, and nine
+// would bring net, the runtime's poller and an epoll instance (0.3 MB, and about ten
 // calls per connection) for sockets that the poll loop handles raw.
 func dialHost(port uint32) (int, error) {
 	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -72,7 +72,8 @@ type Start struct {
 
 	// Hostname is set before the app starts. Empty: "localhost".
 	Hostname string
-	// Files are written into the app's root, replacing what is there.
+	// Files are written into the app's root, replacing what is there. Where neither
+	// they nor the image have /etc/hostname and /etc/hosts, the guest makes them.
 	Files []File
 
 	// TTY gives the app a pseudo-terminal of Rows x Cols in place of pipes;
@@ -80,7 +81,7 @@ type Start struct {
 	TTY        bool
 	Rows, Cols uint16
 	// Stdin, Stdout and Stderr say which streams the guest dials. What is not
-	// dialled is /dev/null. With TTY, Stderr must be false.
+	// dialled is /dev/null. With TTY, Stdout must be true and Stderr false.
 	Stdin, Stdout, Stderr bool
 
 	// Capabilities is the bounding set: all that the app, or anything it
@@ -95,7 +96,8 @@ type Start struct {
 	// Umask is the app's file mode creation mask; mostly 0o022.
 	Umask uint32
 
-	// ReadOnlyRoot runs the app on the bare image, without a writable layer.
+	// ReadOnlyRoot makes the root read-only, once Files and Dir are in place.
+	// /dev and /dev/shm stay writable.
 	ReadOnlyRoot bool
 	// OverlaySize bounds the writable layer, in bytes. 0: half of the VM's memory.
 	OverlaySize uint64
