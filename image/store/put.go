@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/image"
+	"github.com/clearrun/clearrun/image/rootfs"
+)
+
+// Rendered is what a render function made of the distributed bytes.
+type Rendered struct {
+	Info rootfs.Info
+	Meta image.Meta
+}
+
+// RenderFunc writes a root image to root, which is empty and open for reading and
+// writing. Scratch files may go to the folder scratch; they are gone when Put ends.
+// If it fails, nothing is kept.
+type RenderFunc func(ctx context.Context, root *os.File, scratch string) (Rendered, error)
+
+// Put returns the image of the distributed bytes with the digest source. If the store
+// does not have it, render makes it; of any number of concurrent calls for one source,
+// in any number of processes, one does. The entry appears complete or not at all.
+func (s *Store) Put(ctx context.Context, source image.Digest, render RenderFunc) (*Entry, error) {
+	if source.IsZero() {
+		return nil, errors.New("store: no digest")
+	}
+	lock, err := s.lockSource(ctx, source)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer lock.release()
+	// Another run may have rendered it while this one waited.
+	if e, err := s.Lookup(source); !errors.Is(err, ErrNotFound) {
+		return e, err
+	}
+	tmp, err := s.newTmp()
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	defer tmp.remove()
+	digest, err := s.fill(ctx, tmp, render)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	entry, err := s.commit(tmp, digest)
+	if err != nil {
+		return nil, s.explain(err)
+	}
+	if err := s.writeSource(tmp, source, digest); err != nil {
+		return nil, errors.Join(s.explain(err), entry.Close())
+	}
+	return entry, nil
+}
+
+// fill makes the two files of the entry in tmp and syncs them.
+func (s *Store) fill(ctx context.Context, tmp *tmpEntry, render RenderFunc) (digest image.Digest, err error) {
+	if err := s.root.Mkdir(tmp.entry(), dirMode); err != nil {
+		return digest, err
+	}
+	root, err := s.create(filepath.Join(tmp.entry(), rootFile))
+	if err != nil {
+		return digest, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	made, err := render(ctx, root, s.path(tmp.name))
+	if err != nil {
+		return digest, err
+	}
+	if err := errors.Join(made.Meta.Validate(), made.Info.Validate(), ctx.Err()); err != nil {
+		return digest, err
+	}
+	if err := root.Sync(); err != nil {
+		return digest, err
+	}
+	record, err := seal(s.key, purposeImage, imageRecord{made.Info, made.Meta})
+	if err != nil {
+		return digest, err
+	}
+	if err := s.writeFile(filepath.Join(tmp.entry(), metaFile), record); err != nil {
+		return digest, err
+	}
+	return made.Meta.Digest, s.syncDir(tmp.entry())
+}
+
+// commit moves the finished entry to its place and opens it from there. If the place
+// is taken, because other bytes hold the same image, what is there stays.
+func (s *Store) commit(tmp *tmpEntry, digest image.Digest) (*Entry, error) {
+	err := s.root.Rename(tmp.entry(), filepath.Join(imagesDir, digest.String()))
+	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+		return nil, err
+	}
+	if err := s.syncDir(imagesDir); err != nil {
+		return nil, err
+	}
+	return s.Get(digest)
+}
+
+func (s *Store) writeSource(tmp *tmpEntry, source, digest image.Digest) error {
+	record, err := seal(s.key, purposeSource, sourceRecord{source, digest})
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(tmp.name, "source")
+	if err := s.writeFile(name, record); err != nil {
+		return err
+	}
+	if err := s.root.Rename(name, filepath.Join(sourcesDir, source.String())); err != nil {
+		return err
+	}
+	return s.syncDir(sourcesDir)
+}
+
+func (s *Store) create(name string) (*os.File, error) {
+	return s.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_RDWR, fileMode)
+}
+
+func (s *Store) writeFile(name string, data []byte) error {
+	f, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// syncDir makes the names in a folder durable.
+func (s *Store) syncDir(name string) error {
+	d, err := s.root.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// explain adds what a user can do about a full disk.
+func (s *Store) explain(err error) error {
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return fmt.Errorf("store: no space left in %s: free some, or delete images in %s: %w",
+			s.dir, s.path(imagesDir), err)
+	}
+	return err
+}
