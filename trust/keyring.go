@@ -1,11 +1,274 @@
 package trust
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
 
-// Keyring is a folder of trusted OpenPGP keys, each bound to a name prefix.
-type Keyring struct{ dir string }
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
-// OpenKeyring opens the folder; empty means the user's own.
+	"github.com/clearrun/clearrun/image"
+)
+
+// The layout of a keyring: prefix.d/<prefix, escaped>/<fingerprint>.asc, and the
+// same without a prefix in root.d.
+const (
+	rootDir   = "root.d"
+	prefixDir = "prefix.d"
+	keySuffix = ".asc"
+)
+
+// Keyring is a folder of trusted OpenPGP keys, each bound to a name prefix. It reads
+// the folder anew each time: a key that is removed is trusted no more.
+type Keyring struct {
+	dir string
+	now func() time.Time
+}
+
+// Key is a trusted key, for people to read.
+type Key struct {
+	Prefix      string // images it may sign for, by whole path components; empty: all
+	Fingerprint string // of the primary key, upper-case hex
+	Identities  []string
+	Created     time.Time
+	Expires     time.Time // zero: never
+	Unusable    string    // why it verifies nothing now; empty if it may
+}
+
+// OpenKeyring opens the keyring in dir, which need not exist yet. Empty: the user's
+// own, /etc/clearrun/trust.d for root, else $XDG_CONFIG_HOME/clearrun/trust.d.
 func OpenKeyring(dir string) (*Keyring, error) {
-	return nil, errors.New("trust.OpenKeyring: not built yet")
+	if dir == "" {
+		var err error
+		if dir, err = defaultDir(); err != nil {
+			return nil, fmt.Errorf("trusted keys: %w", err)
+		}
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("trusted keys: %w", err)
+	}
+	return &Keyring{dir: dir, now: time.Now}, nil
+}
+
+func defaultDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/etc/clearrun/trust.d", nil
+	}
+	base := os.Getenv("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(base) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		base = filepath.Join(home, ".config")
+	}
+	return filepath.Join(base, "clearrun", "trust.d"), nil
+}
+
+// Dir returns the keyring's folder.
+func (k *Keyring) Dir() string { return k.dir }
+
+// List returns every trusted key, ordered by prefix and fingerprint.
+func (k *Keyring) List() ([]Key, error) {
+	trusted, err := k.load()
+	if err != nil {
+		return nil, err
+	}
+	var keys []Key
+	for _, t := range trusted {
+		keys = append(keys, t.describe(k.now()))
+	}
+	slices.SortFunc(keys, func(a, b Key) int {
+		return strings.Compare(a.Prefix+"\x00"+a.Fingerprint, b.Prefix+"\x00"+b.Fingerprint)
+	})
+	return keys, nil
+}
+
+// trustedKey is a key as it lies in the keyring.
+type trustedKey struct {
+	prefix image.Name // empty: root
+	entity *openpgp.Entity
+}
+
+func (t trustedKey) fingerprint() string { return fingerprint(t.entity) }
+
+func fingerprint(e *openpgp.Entity) string {
+	return fmt.Sprintf("%X", e.PrimaryKey.Fingerprint)
+}
+
+func (t trustedKey) describe(now time.Time) Key {
+	key := Key{
+		Prefix:      string(t.prefix),
+		Fingerprint: t.fingerprint(),
+		Created:     t.entity.PrimaryKey.CreationTime,
+		Unusable:    unusable(t.entity, now),
+	}
+	for name := range t.entity.Identities {
+		key.Identities = append(key.Identities, name)
+	}
+	slices.Sort(key.Identities)
+	if sig, err := t.entity.PrimarySelfSignature(now, policyAt(now)); err == nil {
+		if secs := sig.KeyLifetimeSecs; secs != nil && *secs != 0 {
+			key.Expires = key.Created.Add(time.Duration(*secs) * time.Second)
+		}
+	}
+	return key
+}
+
+// unusable says why no signature of the key can be good now.
+func unusable(e *openpgp.Entity, now time.Time) string {
+	if _, err := e.VerifyPrimaryKey(now, policyAt(now)); err != nil {
+		return describeError(err)
+	}
+	if _, ok := e.SigningKey(now, policyAt(now)); !ok {
+		return "has no key that may sign"
+	}
+	return ""
+}
+
+// load reads every key. One that cannot be read is an error: passing over it could
+// hide a revocation.
+func (k *Keyring) load() ([]trustedKey, error) {
+	if err := checkOwner(k.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("trusted keys: %w", err)
+	}
+	keys, err := loadDir(filepath.Join(k.dir, rootDir), "")
+	if err != nil {
+		return nil, fmt.Errorf("trusted keys: %w", err)
+	}
+	prefixes, err := readDir(filepath.Join(k.dir, prefixDir))
+	if err != nil {
+		return nil, fmt.Errorf("trusted keys: %w", err)
+	}
+	for _, name := range prefixes {
+		dir := filepath.Join(k.dir, prefixDir, name)
+		prefix, err := unescapePrefix(name)
+		if err != nil {
+			return nil, fmt.Errorf("trusted keys: %s: %w", dir, err)
+		}
+		more, err := loadDir(dir, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("trusted keys: %w", err)
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+func loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
+	names, err := readDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var keys []trustedKey
+	for _, name := range names {
+		fpr, ok := strings.CutSuffix(name, keySuffix)
+		if !ok {
+			continue // not ours, such as a half-written file of a killed process
+		}
+		path := filepath.Join(dir, name)
+		entity, err := loadKey(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		if fingerprint(entity) != fpr {
+			return nil, fmt.Errorf("%s: holds another key, %s", path, fingerprint(entity))
+		}
+		keys = append(keys, trustedKey{prefix, entity})
+	}
+	return keys, nil
+}
+
+func loadKey(path string) (*openpgp.Entity, error) {
+	if err := checkOwner(path); err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entities, err := readKeys(f)
+	if err != nil {
+		return nil, err
+	}
+	if len(entities) != 1 {
+		return nil, fmt.Errorf("holds %d keys, want 1", len(entities))
+	}
+	return entities[0], nil
+}
+
+// readDir lists a folder of ours; one that does not exist is empty.
+func readDir(dir string) ([]string, error) {
+	if err := checkOwner(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, nil
+}
+
+// checkOwner refuses files that somebody else could have written: only the user and
+// root may say whom the user trusts.
+func checkOwner(path string) error {
+	const writableByOthers = 0o022
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to neither you nor root: check what it holds, then chown it", path)
+	}
+	if !info.IsDir() && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is neither a file nor a folder", path)
+	}
+	if info.Mode()&writableByOthers != 0 {
+		return fmt.Errorf("%s is writable by others (mode %04o): check what it holds, then chmod go-w it", path, info.Mode().Perm())
+	}
+	return nil
+}
+
+// escapePrefix makes a prefix one file name.
+func escapePrefix(p image.Name) string { return url.PathEscape(string(p)) }
+
+func unescapePrefix(name string) (image.Name, error) {
+	s, err := url.PathUnescape(name)
+	if err != nil {
+		return "", err
+	}
+	p, err := image.ParseName(s)
+	if err == nil && escapePrefix(p) != name {
+		err = errors.New("not a name this program writes")
+	}
+	return p, err
+}
+
+// policyAt is what this package accepts in OpenPGP, at a given time.
+func policyAt(now time.Time) *packet.Config {
+	return &packet.Config{
+		Time:                        func() time.Time { return now },
+		MinRSABits:                  minRSABits,
+		RejectHashAlgorithms:        rejectedHashes(),
+		RejectMessageHashAlgorithms: rejectedHashes(),
+	}
 }

@@ -1,0 +1,236 @@
+package trust
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha512"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/clearrun/clearrun/image"
+)
+
+// Evidence is what an image's bytes and their signatures have shown: the digest of
+// the bytes, and which trusted keys vouch for exactly those. Decide turns it into a
+// Verdict once the image's name is known. The zero Evidence shows nothing.
+type Evidence struct {
+	source   image.Digest
+	verified bool // signatures were looked at
+	good     []vouch
+	bad      []string // one line per signature that is not good
+}
+
+// vouch is a good signature by a trusted key.
+type vouch struct {
+	signer   Signer
+	prefixes []image.Name // that the key is trusted for
+}
+
+// Source returns the sha512 of the bytes as distributed.
+func (e Evidence) Source() image.Digest { return e.source }
+
+// Unsigned reads the bytes to their end and takes note of their digest alone. Only a
+// Request with InsecureNoVerify gets anything for it.
+func Unsigned(ctx context.Context, signed io.Reader) (Evidence, error) {
+	source, err := digestAll(ctx, signed, nil)
+	return Evidence{source: source}, err
+}
+
+// Examine reads the bytes to their end, once, and checks the detached signature
+// over them. That nobody trusted has signed is no error yet: Decide says what is
+// missing. An error means that there is no evidence at all.
+func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byte) (Evidence, error) {
+	candidates, err := readSignatures(signature)
+	if err != nil {
+		return Evidence{}, err
+	}
+	trusted, err := k.load()
+	if err != nil {
+		return Evidence{}, err
+	}
+	e := Evidence{verified: true}
+	checks := e.plan(candidates, trusted, k.now())
+	if len(checks) == 0 { // whatever the bytes are: spare the reading
+		return e, e.refusal("")
+	}
+	e.source, err = digestAll(ctx, signed, checks)
+	if err != nil {
+		return Evidence{}, err
+	}
+	for _, c := range checks {
+		e.conclude(c, k.now())
+	}
+	return e, nil
+}
+
+// check is one signature on its way through the bytes.
+type check struct {
+	candidate candidate
+	copies    []trustedKey // of the signer's key; one per prefix
+	details   *openpgp.MessageDetails
+}
+
+// plan sorts out what cannot be good, and prepares the rest.
+func (e *Evidence) plan(candidates []candidate, trusted []trustedKey, now time.Time) []*check {
+	var checks []*check
+	for _, c := range candidates {
+		if c.fault != "" {
+			e.bad = append(e.bad, fmt.Sprintf("the signature by key %s %s", c.keyID(), c.fault))
+			continue
+		}
+		signers := signersOf(trusted, *c.sig.IssuerKeyId)
+		if len(signers) == 0 {
+			e.bad = append(e.bad, fmt.Sprintf("key %s is not trusted", c.keyID()))
+			continue
+		}
+		for _, copies := range signers {
+			// The library would pull the bytes through a reader of its own; they are
+			// pushed into its hash instead (write), so its input is empty.
+			details, err := openpgp.VerifyDetachedSignatureReader(openpgp.EntityList{copies[0].entity},
+				strings.NewReader(""), bytes.NewReader(c.raw), policyAt(now))
+			if err != nil {
+				e.bad = append(e.bad, fmt.Sprintf("the signature by key %s %s", c.keyID(), describeError(err)))
+				continue
+			}
+			checks = append(checks, &check{candidate: c, copies: copies, details: details})
+		}
+	}
+	return checks
+}
+
+// signersOf returns the trusted keys that hold the key ID, grouped by fingerprint. Key
+// IDs can be made to collide: then each of them is tried.
+func signersOf(trusted []trustedKey, id uint64) [][]trustedKey {
+	var order []string
+	groups := make(map[string][]trustedKey)
+	for _, t := range trusted {
+		if len((openpgp.EntityList{t.entity}).KeysById(id)) == 0 {
+			continue
+		}
+		f := t.fingerprint()
+		if groups[f] == nil {
+			order = append(order, f)
+		}
+		groups[f] = append(groups[f], t)
+	}
+	var signers [][]trustedKey
+	for _, f := range order {
+		signers = append(signers, groups[f])
+	}
+	return signers
+}
+
+// conclude takes the result of a check whose bytes have all passed.
+func (e *Evidence) conclude(c *check, now time.Time) {
+	if err := c.result(now); err != nil {
+		e.bad = append(e.bad, fmt.Sprintf("the signature by key %s (%s) %s",
+			c.candidate.keyID(), identity(c.copies[0].entity, now), describeError(err)))
+		return
+	}
+	v := vouch{signer: Signer{
+		Fingerprint: c.copies[0].fingerprint(),
+		KeyID:       c.candidate.keyID(),
+		Identity:    identity(c.copies[0].entity, now),
+	}}
+	for _, t := range c.copies {
+		v.prefixes = append(v.prefixes, t.prefix)
+	}
+	e.good = append(e.good, v)
+}
+
+// result finishes the verification. The library asks whether the key was valid when
+// it signed; the key must also be valid now, in every copy that the keyring has,
+// since whoever holds an expired or stolen key can date a signature back.
+func (c *check) result(now time.Time) error {
+	if _, err := io.Copy(io.Discard, c.details.UnverifiedBody); err != nil {
+		return err
+	}
+	if err := c.details.SignatureError; err != nil {
+		return err
+	}
+	if !c.details.IsVerified || c.details.SignedBy == nil || c.details.Signature == nil {
+		return errors.New("could not be verified")
+	}
+	for _, t := range c.copies {
+		if _, err := t.entity.VerifyPrimaryKey(now, policyAt(now)); err != nil {
+			return err
+		}
+		if _, ok := t.entity.SigningKeyById(now, c.details.SignedBy.PublicKey.KeyId, policyAt(now)); !ok {
+			return errors.New("is by a subkey that is expired or revoked, or may not sign")
+		}
+	}
+	return nil
+}
+
+func identity(e *openpgp.Entity, now time.Time) string {
+	if _, id := e.PrimaryIdentity(now, policyAt(now)); id != nil {
+		return id.Name
+	}
+	var names []string
+	for name := range e.Identities {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	if len(names) > 0 {
+		return names[0]
+	}
+	return "no name"
+}
+
+// readBuffer is how much of an image is read at a time.
+const readBuffer = 256 << 10
+
+// digestAll reads r to its end, for the digest and all checks at once.
+func digestAll(ctx context.Context, r io.Reader, checks []*check) (image.Digest, error) {
+	sum := sha512.New()
+	buf := make([]byte, readBuffer)
+	for {
+		if err := ctx.Err(); err != nil {
+			return image.Digest{}, err
+		}
+		n, err := r.Read(buf)
+		sum.Write(buf[:n])
+		for _, c := range checks {
+			c.write(buf[:n])
+		}
+		if errors.Is(err, io.EOF) {
+			return image.SumSHA512([sha512.Size]byte(sum.Sum(nil))), nil
+		}
+		if err != nil {
+			return image.Digest{}, err
+		}
+	}
+}
+
+// write hands bytes of the image to the check.
+func (c *check) write(p []byte) {
+	for _, s := range c.details.SignatureCandidates {
+		if s.WrappedHash != nil { // else it failed already, and result says why
+			s.WrappedHash.Write(p)
+		}
+	}
+}
+
+// describeError puts the library's errors into words that follow "the signature".
+func describeError(err error) string {
+	switch {
+	case errors.Is(err, pgperrors.ErrSignatureExpired):
+		return "has expired"
+	case errors.Is(err, pgperrors.ErrKeyExpired):
+		return "is by a key that has expired"
+	case errors.Is(err, pgperrors.ErrKeyRevoked):
+		return "is by a key that was revoked"
+	case errors.Is(err, pgperrors.ErrSignatureOlderThanKey):
+		return "is older than its key"
+	case errors.Is(err, pgperrors.ErrUnknownIssuer):
+		return "is by an unknown key"
+	}
+	return "is not valid (" + strings.TrimPrefix(err.Error(), "openpgp: ") + ")"
+}
