@@ -1,0 +1,135 @@
+package pod
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+
+	"github.com/appc/spec/schema/types/resource"
+
+	"github.com/clearrun/clearrun/image"
+)
+
+// The isolators that are mapped (appc spec, ace.md, Isolators).
+const (
+	isolatorMemory     = "resource/memory"
+	isolatorCPU        = "resource/cpu"
+	isolatorNoNewPrivs = "os/linux/no-new-privileges"
+	isolatorRetain     = "os/linux/capabilities-retain-set"
+	isolatorRemove     = "os/linux/capabilities-remove-set"
+)
+
+// isolation is what an app's isolators ask for.
+type isolation struct {
+	memory          uint64 // bytes; 0: nothing asked for
+	cpus            int    // whole CPUs; 0: nothing asked for
+	capabilities    CapabilitySet
+	noNewPrivileges bool
+	unenforced      []string
+}
+
+// isolate reads the isolators. Without a capability set the app gets the default one:
+// a retain-set is all that it gets, a remove-set is taken away from the default.
+func isolate(isolators []image.Isolator) (isolation, error) {
+	iso := isolation{capabilities: DefaultCapabilities()}
+	var retain, remove CapabilitySet
+	var retained, removed bool
+	for _, i := range isolators {
+		var err error
+		switch i.Name {
+		case isolatorMemory:
+			iso.memory, err = memoryLimit(i.Value)
+		case isolatorCPU:
+			iso.cpus, err = cpuLimit(i.Value)
+		case isolatorNoNewPrivs:
+			err = json.Unmarshal(i.Value, &iso.noNewPrivileges)
+		case isolatorRetain:
+			retained = true
+			retain, err = capabilitySet(i.Value)
+		case isolatorRemove:
+			removed = true
+			remove, err = capabilitySet(i.Value)
+		default:
+			iso.unenforced = append(iso.unenforced, i.Name)
+		}
+		if err != nil {
+			return iso, fmt.Errorf("isolator %s: %w", i.Name, err)
+		}
+	}
+	if retained && removed {
+		return iso, fmt.Errorf("isolators %s and %s contradict each other", isolatorRetain, isolatorRemove)
+	}
+	if retained {
+		iso.capabilities = retain
+	}
+	iso.capabilities &^= remove
+	return iso, nil
+}
+
+func capabilitySet(value json.RawMessage) (CapabilitySet, error) {
+	var v struct {
+		Set []string `json:"set"`
+	}
+	if err := json.Unmarshal(value, &v); err != nil {
+		return 0, err
+	}
+	return ParseCapabilities(v.Set...)
+}
+
+// memoryLimit returns bytes, rounded up.
+func memoryLimit(value json.RawMessage) (uint64, error) {
+	q, err := limitOf(value)
+	if err != nil || q == nil {
+		return 0, err
+	}
+	return uint64(q.Value()), nil
+}
+
+// cpuLimit returns whole CPUs, rounded up: no tier divides them yet.
+func cpuLimit(value json.RawMessage) (int, error) {
+	const perCPU = 1000 // MilliValue
+	q, err := limitOf(value)
+	if err != nil || q == nil {
+		return 0, err
+	}
+	if q.Value() > math.MaxInt32 {
+		return 0, fmt.Errorf("limit %s is out of range", q)
+	}
+	return int((q.MilliValue() + perCPU - 1) / perCPU), nil
+}
+
+// quantity is what a limit may look like. The parser computes with any exponent; one
+// of nine digits would keep it busy for hours.
+var quantity = regexp.MustCompile(`^\+?[0-9.]{1,24}([mkMGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$`)
+
+// limitOf reads the limit of a resource isolator, which must be positive; nil if
+// there is none. The request is a scheduler's business.
+func limitOf(value json.RawMessage) (*resource.Quantity, error) {
+	var v struct {
+		Limit json.RawMessage `json:"limit"`
+	}
+	if err := json.Unmarshal(value, &v); err != nil {
+		return nil, err
+	}
+	if len(v.Limit) == 0 || string(v.Limit) == "null" {
+		return nil, nil
+	}
+	text := string(v.Limit)
+	if text[0] == '"' {
+		if err := json.Unmarshal(v.Limit, &text); err != nil {
+			return nil, err
+		}
+	}
+	if !quantity.MatchString(text) {
+		return nil, fmt.Errorf("limit %.40q is not a quantity", text)
+	}
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		return nil, fmt.Errorf("limit %q: %w", text, err)
+	}
+	if q.Value() <= 0 {
+		return nil, fmt.Errorf("limit %q must be greater than 0", text)
+	}
+	return &q, nil
+}
