@@ -15,9 +15,6 @@ var quietBoot = []string{
 	"no_timer_check", // the timer's interrupt needs no test
 	"tsc=reliable",   // nor does the TSC need a watchdog
 	"noreplace-smp",  // patching lock prefixes out costs more than it saves
-	"random.trust_cpu=on",
-	"nomodule",
-	"rootfstype=ramfs",
 }
 
 // kernelCmdLine is the command line of a machine whose TSC runs at tscKHz.
@@ -33,7 +30,7 @@ func kernelCmdLine(c *Config, tscKHz uint64) string {
 		args = append(args, "quiet", "8250.nr_uarts=0")
 	}
 	if c.OnMark != nil {
-		args = append(args, fmt.Sprintf("boot_mark=%d", guestmem.PortStopWatch))
+		args = append(args, fmt.Sprintf("boot_mark=%d CLEARRUN_MARK=%[1]d", guestmem.PortStopWatch))
 	}
 	for i := range c.Devices {
 		args = append(args, fmt.Sprintf("virtio_mmio.device=%d@%#x:%d",

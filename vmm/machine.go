@@ -199,3 +199,6 @@ func (m *Machine) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// ResidentMemory is how many bytes of guest memory are in the host's RAM.
+func (m *Machine) ResidentMemory() uint64 { return m.mem.Resident() }

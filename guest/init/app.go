@@ -48,7 +48,6 @@ func startApp(start *proto.Start, io stdio) (*app, error) {
 		return nil, err
 	}
 	ignoreSignals() // before there is anyone to send one
-	mark(stageExec)
 	a.pid, err = syscall.ForkExec(path, start.Args, &syscall.ProcAttr{
 		Env:   env,
 		Files: files,

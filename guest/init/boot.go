@@ -12,19 +12,20 @@ import (
 type platform struct {
 	dial       dialFunc
 	rootDevice string // block device with the EROFS image of the app's root
+	watch      stopwatch
 }
 
 // boot runs the app from the first mount to the host's last word. It returns when
 // nothing is left but to power off, and never panics: a panic of PID 1 is one of the
 // kernel.
 func boot(p platform) {
-	mark(stageInit)
+	p.watch.mark(stageInit)
 	control, err := p.dial(proto.ControlPort)
 	if err != nil {
 		print("clearrun init: dial the host: ", err.Error(), "\n")
 		return
 	}
-	mark(stageConnected)
+	p.watch.mark(stageConnected)
 	last := guarded(func() proto.Message { return p.run(control) })
 	if last == nil {
 		return // the host is gone: nobody to tell
@@ -59,18 +60,18 @@ func (p platform) run(control int) proto.Message {
 	if err != nil {
 		return report(err)
 	}
-	mark(stageStart)
+	p.watch.mark(stageStart)
 	a, err := p.launch(start)
 	if err != nil {
 		return report(err)
 	}
-	mark(stageStarted)
+	p.watch.mark(stageStarted)
 	err = proto.Write(fdStream(control), &proto.Started{PID: uint32(a.pid)})
 	if err != nil {
 		return nil
 	}
 	exit, err := serve(control, a)
-	mark(stageExited)
+	p.watch.mark(stageExited)
 	switch {
 	case err != nil:
 		return report(err)
@@ -114,11 +115,11 @@ func (p platform) launch(start *proto.Start) (*app, error) {
 	if err := enterRoot(p.rootDevice, start); err != nil {
 		return nil, err
 	}
-	mark(stageRoot)
+	p.watch.mark(stageRoot)
 	if err := populateRoot(start); err != nil {
 		return nil, err
 	}
-	mark(stageMounted)
+	p.watch.mark(stageMounted)
 	return startApp(start, io)
 }
 

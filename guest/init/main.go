@@ -25,7 +25,7 @@ func main() {
 		print("clearrun init: this is PID 1 of a VM; it would restart this machine\n")
 		return
 	}
-	boot(platform{dial: dialHost, rootDevice: rootDevice})
+	boot(platform{dial: dialHost, rootDevice: rootDevice, watch: openStopwatch()})
 	powerOff()
 }
 
@@ -36,19 +36,13 @@ func powerOff() {
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
-// Stages of a start, in order, for mark.
+// Stages of a start, in order, for the stop-watch.
 const (
 	stageInit      byte = 0x10 + iota // PID 1 runs
 	stageConnected                    // the control connection stands
 	stageStart                        // proto.Start is here
 	stageRoot                         // the app's root is "/"
 	stageMounted                      // everything in it is mounted
-	stageExec                         // about to fork
 	stageStarted                      // the app has been executed
 	stageExited                       // the app has ended
 )
-
-// mark is the start-up stop-watch: the monitor time-stamps what is written here.
-func mark(stage byte) {
-	_ = stage
-}

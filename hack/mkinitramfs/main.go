@@ -51,6 +51,7 @@ func pack(program []byte) ([]byte, error) {
 		// opens /dev/null for those that are missing, and dies without it.
 		cpio.CharDev("dev/console", 0o600, 5, 1),
 		cpio.CharDev("dev/null", 0o666, 1, 3),
+		cpio.CharDev("dev/port", 0o600, 1, 4), // for the start-up stop-watch
 		// Mount points of guest/init.
 		cpio.Directory("image", 0o755),
 		cpio.Directory("overlay", 0o755),

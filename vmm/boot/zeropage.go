@@ -22,6 +22,7 @@ const (
 	bpCmdLinePtr      = 0x228
 	bpKernelAlignment = 0x230
 	bpCmdLineSize     = 0x238
+	bpSubarch         = 0x23c
 	bpE820Table       = 0x2d0
 
 	bootFlagMagic    = 0xaa55
@@ -30,6 +31,10 @@ const (
 	loaderUnassigned = 0xff
 	loadedHigh       = 1 << 0
 	kernelAlignment  = 2 << 20
+
+	// subarchNoLegacy (X86_SUBARCH_INTEL_MID) tells the kernel that there is
+	// no CMOS clock and no PNP BIOS, which it would otherwise poll.
+	subarchNoLegacy = 3
 
 	e820EntrySize = 20
 	e820RAM       = 1
@@ -69,6 +74,7 @@ func WriteParams(mem *guestmem.GuestMemory, p Params) error {
 	b[bpTypeOfLoader] = loaderUnassigned
 	b[bpLoadFlags] = loadedHigh
 	le.PutUint32(b[bpKernelAlignment:], kernelAlignment)
+	le.PutUint32(b[bpSubarch:], subarchNoLegacy)
 	le.PutUint32(b[bpCmdLinePtr:], guestmem.CommandLineBase)
 	le.PutUint32(b[bpCmdLineSize:], uint32(len(p.CmdLine)))
 	le.PutUint32(b[bpRamdiskImage:], uint32(p.InitramfsGPA))

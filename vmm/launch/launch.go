@@ -70,6 +70,14 @@ const (
 	Failed     Outcome = "failed"
 )
 
+// Milestones. The monitor sets MarkEntry before the guest's first instruction,
+// the guest kernel MarkInit before PID 1, and guest/init the rest.
+const (
+	MarkEntry   = 0
+	MarkInit    = 1
+	MarkStarted = 0x15 // the app has been executed
+)
+
 // Mark is a milestone of a start.
 type Mark struct {
 	Mark         uint8
