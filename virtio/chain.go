@@ -14,10 +14,10 @@ type DescriptorChain struct {
 func (c *DescriptorChain) Head() uint16 { return c.head }
 
 // Readable is the number of device-readable bytes not read yet.
-func (c *DescriptorChain) Readable() int { return c.Reader.left }
+func (c *DescriptorChain) Readable() int { return c.Reader.Len() }
 
 // Writable is the number of device-writable bytes not written yet.
-func (c *DescriptorChain) Writable() int { return c.Writer.left }
+func (c *DescriptorChain) Writable() int { return c.Writer.Len() }
 
 // cursor walks over pieces of guest memory, none of them empty.
 type cursor struct {
@@ -32,6 +32,9 @@ func newCursor(pieces [][]byte) cursor {
 	}
 	return c
 }
+
+// Len is the number of bytes left.
+func (c *cursor) Len() int { return c.left }
 
 // advance drops the first n bytes, at most all.
 func (c *cursor) advance(n int) int {
