@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/vmm/kvm"
+	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// finding is one line of `clearrun doctor`.
+type finding struct {
+	Name   string
+	OK     bool
+	Value  string
+	Remedy string `json:",omitempty"`
+}
+
+// doctorCommand is `clearrun doctor`. It fails if no tier can run here.
+func doctorCommand(args []string, g globals, io stdio) (int, error) {
+	f := newFlags("doctor [--json]", "Say what this host offers each tier, what it lacks, and the remedy.", &g, io)
+	asJSON := f.Bool("json", false, "print JSON")
+	if err := f.Parse(args); err != nil {
+		return vmrun.ExitFailure, err
+	}
+	findings := examineHost()
+	ready := true
+	for _, x := range findings {
+		if strings.HasPrefix(x.Name, "tier vm") {
+			ready = x.OK
+		}
+	}
+	code := 0
+	if !ready {
+		code = 1
+	}
+	if *asJSON {
+		e := json.NewEncoder(io.out)
+		e.SetIndent("", "  ")
+		return code, e.Encode(findings)
+	}
+	for _, x := range findings {
+		mark := "ok  "
+		if !x.OK {
+			mark = "LACK"
+		}
+		fmt.Fprintf(io.out, "%s  %-12s %s\n", mark, x.Name, x.Value)
+		if x.Remedy != "" {
+			fmt.Fprintf(io.out, "      %-12s -> %s\n", "", x.Remedy)
+		}
+	}
+	return code, nil
+}
+
+func examineHost() []finding {
+	findings := []finding{examineKernel(), examineBundle(), examineKVM(), examineSELinux(), examineCgroups()}
+	vm := finding{Name: "tier vm", OK: true, Value: "ready"}
+	for _, x := range findings[1:3] {
+		if !x.OK {
+			vm = finding{Name: vm.Name, Value: "cannot run: " + x.Value, Remedy: x.Remedy}
+		}
+	}
+	return append(findings, vm,
+		finding{Name: "tier ns", Value: "not part of this version", Remedy: "images run in tier vm"},
+		finding{Name: "tier host", Value: "not part of this version", Remedy: "images run in tier vm"})
+}
+
+func examineKernel() finding {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return finding{Name: "kernel", Value: err.Error()}
+	}
+	return finding{Name: "kernel", OK: true, Value: "Linux " + unix.ByteSliceToString(u.Release[:])}
+}
+
+func examineBundle() finding {
+	x := finding{Name: "guest"}
+	b, err := bundle.Open("/proc/self/exe")
+	if err != nil {
+		x.Value, x.Remedy = err.Error(), "build clearrun with `make build`"
+		return x
+	}
+	defer b.Close()
+	k, err := b.Part(bundle.Kernel)
+	if err != nil {
+		x.Value = err.Error()
+		return x
+	}
+	x.OK, x.Value = true, "kernel sha256:"+k.SHA256
+	return x
+}
+
+func examineKVM() finding {
+	x := finding{Name: "KVM"}
+	host := kvm.DetectHost("/sys/module")
+	s, err := kvm.Open(vmrun.KVMPath)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		x.Value = vmrun.KVMPath + " does not exist"
+		x.Remedy = "load kvm_intel, kvm_amd or kvm_pvm; in a cloud VM, choose a type with nested virtualization or a PVM kernel"
+	case errors.Is(err, os.ErrPermission):
+		x.Value = "no permission to open " + vmrun.KVMPath
+		x.Remedy = "join the group that owns it: usermod -aG kvm USER, then log in again"
+	case err != nil:
+		x.Value = err.Error()
+	default:
+		defer s.Close()
+		x.OK, x.Value = true, fmt.Sprintf("%v, up to %d vCPUs", host, s.MaxVCPUs())
+	}
+	return x
+}
+
+func examineSELinux() finding {
+	data, err := os.ReadFile("/sys/fs/selinux/enforce")
+	switch {
+	case err != nil:
+		return finding{Name: "SELinux", OK: true, Value: "absent (no tier needs it)"}
+	case strings.TrimSpace(string(data)) == "1":
+		return finding{Name: "SELinux", OK: true, Value: "enforcing"}
+	}
+	return finding{Name: "SELinux", OK: true, Value: "permissive"}
+}
+
+func examineCgroups() finding {
+	x := finding{Name: "cgroups", OK: true}
+	switch {
+	case exists("/sys/fs/cgroup/cgroup.controllers"):
+		x.Value = "v2"
+	case exists("/sys/fs/cgroup/unified/cgroup.controllers"):
+		x.Value = "hybrid (v1 with v2 beside it)"
+	case exists("/sys/fs/cgroup/memory"):
+		x.Value = "v1"
+	default:
+		x.Value = "not mounted (tier vm does not need them)"
+	}
+	return x
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

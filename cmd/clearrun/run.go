@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/clearrun/clearrun/image/store"
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// exitTimeout is the exit code after --timeout, as of timeout(1).
+const exitTimeout = 124
+
+// runOptions are the options of `clearrun run`.
+type runOptions struct {
+	globals
+	vm                bool
+	memory            string
+	cpus              int
+	env               []string
+	user, workdir     string
+	hostname          string
+	entrypoint        string
+	tty, interactive  bool
+	readOnly, console bool
+	noNewPrivileges   bool
+	capAdd, capDrop   []string
+	timeout           time.Duration
+	signature         string
+	insecure          bool
+	verbose           bool
+	stats, kernelArgs string
+}
+
+func (o *runOptions) flags(io stdio) *pflag.FlagSet {
+	f := newFlags("run [--vm] [options] IMAGE [-- ARGUMENT...]",
+		"Verify an image and run its app. Arguments behind -- are appended to the image's command.", &o.globals, io)
+	f.BoolVar(&o.vm, "vm", false, "ask for a virtual machine (what runs get without a policy, too)")
+	f.StringVarP(&o.memory, "memory", "m", "", "memory of the VM, such as 512M or 2G (default 256M)")
+	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs, 1 to 32 (default 1)")
+	f.StringArrayVarP(&o.env, "env", "e", nil, "set KEY=VALUE in the app's environment, or pass KEY on from here")
+	f.StringVarP(&o.user, "user", "u", "", "run as USER[:GROUP], names or numbers")
+	f.StringVarP(&o.workdir, "workdir", "w", "", "working directory in the image")
+	f.StringVar(&o.entrypoint, "entrypoint", "", "run this command in place of the image's")
+	f.StringVar(&o.hostname, "hostname", "", "host name that the app sees")
+	f.BoolVarP(&o.interactive, "interactive", "i", false, "pass standard input on to the app")
+	f.BoolVarP(&o.tty, "tty", "t", false, "give the app a terminal")
+	f.BoolVar(&o.readOnly, "read-only", false, "make the app's root file system read-only")
+	f.StringArrayVar(&o.capAdd, "cap-add", nil, "add a Linux capability, or ALL")
+	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "drop a Linux capability, or ALL")
+	f.BoolVar(&o.noNewPrivileges, "no-new-privileges", false, "make set-user-ID programs powerless")
+	f.DurationVar(&o.timeout, "timeout", 0, "end the VM after this time, such as 90s or 5m (exit code 124)")
+	f.StringVar(&o.signature, "signature", "", "detached signature (default IMAGE.asc)")
+	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
+	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what was verified and what takes time")
+	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
+	f.StringVar(&o.kernelArgs, "kernel-args", "", "append to the guest kernel's command line")
+	return f
+}
+
+// runCommand is `clearrun run`.
+func runCommand(args []string, g globals, io stdio) (int, error) {
+	o := &runOptions{globals: g}
+	f := o.flags(io)
+	if err := f.Parse(args); err != nil {
+		return vmrun.ExitFailure, err
+	}
+	image, appArgs, err := splitArgs(f)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	overrides, err := o.overrides(appArgs)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if o.tty && o.interactive && !isTerminal(io.in) {
+		return vmrun.ExitFailure, errors.New("-i with -t needs a terminal as standard input: leave -t out for a pipe or file")
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := watchSignals(cancel)
+	defer signals.stop()
+	if o.timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
+		defer stop()
+	}
+	code, err := o.execute(ctx, image, overrides, signals, io)
+	return o.conclude(code, err)
+}
+
+var (
+	errTimeout     = errors.New("timeout")
+	errInterrupted = errors.New("interrupted twice: the VM was ended")
+)
+
+// exitInterrupted is 128 plus SIGINT.
+const exitInterrupted = 130
+
+// conclude maps what ended the run from outside to its exit code.
+func (o *runOptions) conclude(code int, err error) (int, error) {
+	var signal *vmrun.SignalError
+	switch {
+	case errors.Is(err, errTimeout):
+		return exitTimeout, fmt.Errorf("the timeout of %v is over: the VM was ended", o.timeout)
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted, err
+	case errors.As(err, &signal):
+		return 128 + signal.Number, err
+	}
+	return code, err
+}
+
+// splitArgs separates the image from the app's arguments.
+func splitArgs(f *pflag.FlagSet) (image string, appArgs []string, err error) {
+	own := f.Args()
+	if n := f.ArgsLenAtDash(); n >= 0 {
+		own, appArgs = own[:n], own[n:]
+	}
+	switch len(own) {
+	case 0:
+		return "", nil, errors.New("no image given; see clearrun run --help")
+	case 1:
+		return own[0], appArgs, nil
+	}
+	return "", nil, fmt.Errorf("unexpected argument %q: put the app's arguments behind --", own[1])
+}
+
+func (o *runOptions) overrides(args []string) (pod.Overrides, error) {
+	v := pod.Overrides{
+		Args: args, Dir: o.workdir, User: o.user, CPUs: o.cpus, Hostname: o.hostname,
+		CapAdd: o.capAdd, CapDrop: o.capDrop, NoNewPrivileges: o.noNewPrivileges,
+		ReadOnlyRoot: o.readOnly, TTY: o.tty, Stdin: o.interactive,
+	}
+	if o.entrypoint != "" {
+		v.Entrypoint = []string{o.entrypoint}
+	}
+	for _, e := range o.env {
+		if !strings.Contains(e, "=") {
+			value, set := os.LookupEnv(e)
+			if !set {
+				continue // as docker run does
+			}
+			e += "=" + value
+		}
+		v.Env = append(v.Env, e)
+	}
+	if o.cpus < 0 || o.cpus > maxCPUs {
+		return v, fmt.Errorf("--cpus %d: want 1 to %d", o.cpus, maxCPUs)
+	}
+	if o.memory != "" {
+		n, err := pod.ParseSize(o.memory)
+		if err != nil {
+			return v, fmt.Errorf("--memory: %w", err)
+		}
+		if n < minMemory || n > maxMemory {
+			return v, fmt.Errorf("--memory %s: want 64M to 64G", o.memory)
+		}
+		v.MemoryBytes = n
+	}
+	return v, nil
+}
+
+// What a VM can be given; the monitor checks it again.
+const (
+	maxCPUs   = 32
+	minMemory = 64 << 20
+	maxMemory = 64 << 30
+)
+
+// execute verifies the image and runs it.
+func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides, s *signals, io stdio) (int, error) {
+	b, err := bundle.Open("/proc/self/exe")
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	defer b.Close()
+	p, err := o.open(ctx, image, v, io)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return vmrun.ExitFailure, err
+	}
+	defer p.Close()
+	o.announce(p, io)
+	vo := vmrun.Options{
+		Bundle: b, Stdin: io.in, Stdout: io.out, Stderr: io.err, Signals: s.forward, KernelArgs: o.kernelArgs,
+	}
+	if o.console {
+		vo.Console = io.err
+	}
+	if o.stats != "" {
+		vo.OnReport = func(r launch.Report) {
+			if err := writeStats(o.stats, r); err != nil {
+				fmt.Fprintln(io.err, "clearrun: --stats:", err)
+			}
+		}
+	}
+	if o.tty {
+		restore, err := prepareTerminal(&vo, o.interactive, io)
+		if err != nil {
+			return vmrun.ExitFailure, err
+		}
+		defer restore()
+	}
+	return vmrun.Run(ctx, p, vo)
+}
+
+// open verifies the image and renders it if the store does not have it.
+func (o *runOptions) open(ctx context.Context, image string, v pod.Overrides, io stdio) (*pod.Pod, error) {
+	st, err := store.Open(o.storeOptions())
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	keys, err := trust.OpenKeyring(o.keyringDir())
+	if err != nil {
+		return nil, err
+	}
+	po := pod.Options{
+		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, MinTier: trust.TierVM,
+		InsecureNoVerify: o.insecure, Overrides: v,
+	}
+	if o.verbose || isTerminal(io.err) {
+		po.Progress = func(step string) { fmt.Fprintln(io.err, "clearrun:", step) }
+	}
+	return pod.Open(ctx, po)
+}
+
+// announce says loudly what was not verified and, when asked, what was.
+func (o *runOptions) announce(p *pod.Pod, io stdio) {
+	if o.insecure {
+		fmt.Fprintf(io.err, "clearrun: WARNING: %s runs UNVERIFIED (--insecure-no-verify): nobody vouches for it\n", p.Name)
+	}
+	if !o.verbose {
+		return
+	}
+	fmt.Fprintf(io.err, "clearrun: image %s, %s\nclearrun: tier %s, %s\n", p.Name, p.Verdict.ImageDigest(), p.Verdict.Tier(), p.Verdict.How())
+	for _, name := range p.Unenforced {
+		fmt.Fprintf(io.err, "clearrun: isolator %s is not enforced\n", name)
+	}
+}
+
+func writeStats(path string, r launch.Report) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+func (g globals) storeOptions() store.Options {
+	so := store.Options{Dir: g.storeDir}
+	if g.configDir != "" {
+		so.KeyFile = g.configDir + "/store.key"
+	}
+	return so
+}
+
+func (g globals) keyringDir() string {
+	if g.configDir == "" {
+		return ""
+	}
+	return g.configDir + "/trust.d"
+}
