@@ -1,17 +1,18 @@
 package trust
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha512"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
 	pgperrors "github.com/ProtonMail/go-crypto/openpgp/errors"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/clearrun/clearrun/image"
@@ -56,7 +57,7 @@ func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byt
 		return Evidence{}, err
 	}
 	e := Evidence{verified: true}
-	checks := e.plan(candidates, trusted, k.now())
+	checks := e.plan(candidates, trusted)
 	if len(checks) == 0 { // whatever the bytes are: spare the reading
 		return e, e.refusal("")
 	}
@@ -70,15 +71,16 @@ func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byt
 	return e, nil
 }
 
-// check is one signature on its way through the bytes.
+// check is one signature on its way through the bytes, for one key that may have
+// made it.
 type check struct {
 	candidate candidate
 	copies    []trustedKey // of the signer's key; one per prefix
-	details   *openpgp.MessageDetails
+	hash      hash.Hash    // of the bytes so far
 }
 
 // plan sorts out what cannot be good, and prepares the rest.
-func (e *Evidence) plan(candidates []candidate, trusted []trustedKey, now time.Time) []*check {
+func (e *Evidence) plan(candidates []candidate, trusted []trustedKey) []*check {
 	var checks []*check
 	for _, c := range candidates {
 		if c.fault != "" {
@@ -91,15 +93,12 @@ func (e *Evidence) plan(candidates []candidate, trusted []trustedKey, now time.T
 			continue
 		}
 		for _, copies := range signers {
-			// The library would pull the bytes through a reader of its own; they are
-			// pushed into its hash instead (write), so its input is empty.
-			details, err := openpgp.VerifyDetachedSignatureReader(openpgp.EntityList{copies[0].entity},
-				strings.NewReader(""), bytes.NewReader(c.raw), policyAt(now))
+			h, err := c.sig.PrepareVerify()
 			if err != nil {
 				e.bad = append(e.bad, fmt.Sprintf("the signature by key %s %s", c.keyID(), describeError(err)))
 				continue
 			}
-			checks = append(checks, &check{candidate: c, copies: copies, details: details})
+			checks = append(checks, &check{c, copies, h})
 		}
 	}
 	return checks
@@ -145,26 +144,49 @@ func (e *Evidence) conclude(c *check, now time.Time) {
 	e.good = append(e.good, v)
 }
 
-// result finishes the verification. The library asks whether the key was valid when
-// it signed; the key must also be valid now, in every copy that the keyring has,
-// since whoever holds an expired or stolen key can date a signature back.
+// result finishes the verification: the key made the signature over the bytes that
+// have passed, and signature and key are good now.
+//
+// What counts is now, not the time that the signature gives for itself. Whoever holds
+// an expired or stolen key can date a signature back; and a key whose owner has since
+// moved its end has, in many exports, no certificate of that time any more.
 func (c *check) result(now time.Time) error {
-	if _, err := io.Copy(io.Discard, c.details.UnverifiedBody); err != nil {
-		return err
-	}
-	if err := c.details.SignatureError; err != nil {
-		return err
-	}
-	if !c.details.IsVerified || c.details.SignedBy == nil || c.details.Signature == nil {
-		return errors.New("could not be verified")
-	}
-	for _, t := range c.copies {
+	var key openpgp.Key
+	for _, t := range c.copies { // all must agree: one may know of a revocation
 		if _, err := t.entity.VerifyPrimaryKey(now, policyAt(now)); err != nil {
 			return err
 		}
-		if _, ok := t.entity.SigningKeyById(now, c.details.SignedBy.PublicKey.KeyId, policyAt(now)); !ok {
-			return errors.New("is by a subkey that is expired or revoked, or may not sign")
+		var ok bool
+		if key, ok = t.entity.SigningKeyById(now, *c.candidate.sig.IssuerKeyId, policyAt(now)); !ok {
+			return errBadSubkey
 		}
+	}
+	if err := key.PublicKey.VerifySignature(c.hash, c.candidate.sig); err != nil {
+		return err
+	}
+	return checkDetails(c.candidate.sig, key, now)
+}
+
+// errBadSubkey is all that the library says about it.
+var errBadSubkey = errors.New("by a key that is expired or revoked, or may not sign")
+
+// checkDetails looks at what a good signature says about itself.
+func checkDetails(sig *packet.Signature, key openpgp.Key, now time.Time) error {
+	if sig.SigExpired(now) { // also if it comes from the future
+		return pgperrors.ErrSignatureExpired
+	}
+	if sig.CreationTime.Before(key.PublicKey.CreationTime) {
+		return pgperrors.ErrSignatureOlderThanKey
+	}
+	for _, n := range sig.Notations {
+		if n.IsCritical { // RFC 9580, section 5.2.3.7: error if it is not understood
+			return fmt.Errorf("unknown critical notation %q", n.Name)
+		}
+	}
+	// A subkey that signs vouches for its primary key in turn (section 10.1.5); the
+	// library does not look at the hash of that.
+	if back := key.SelfSignature.EmbeddedSignature; !key.IsPrimary() && (back == nil || rejectedHashes()[back.Hash]) {
+		return errBadSubkey
 	}
 	return nil
 }
@@ -198,7 +220,7 @@ func digestAll(ctx context.Context, r io.Reader, checks []*check) (image.Digest,
 		n, err := r.Read(buf)
 		sum.Write(buf[:n])
 		for _, c := range checks {
-			c.write(buf[:n])
+			c.hash.Write(buf[:n])
 		}
 		if errors.Is(err, io.EOF) {
 			return image.SumSHA512([sha512.Size]byte(sum.Sum(nil))), nil
@@ -209,28 +231,19 @@ func digestAll(ctx context.Context, r io.Reader, checks []*check) (image.Digest,
 	}
 }
 
-// write hands bytes of the image to the check.
-func (c *check) write(p []byte) {
-	for _, s := range c.details.SignatureCandidates {
-		if s.WrappedHash != nil { // else it failed already, and result says why
-			s.WrappedHash.Write(p)
-		}
-	}
-}
-
 // describeError puts the library's errors into words that follow "the signature".
 func describeError(err error) string {
 	switch {
 	case errors.Is(err, pgperrors.ErrSignatureExpired):
-		return "has expired"
+		return "has expired, or is of the future"
 	case errors.Is(err, pgperrors.ErrKeyExpired):
 		return "is by a key that has expired"
 	case errors.Is(err, pgperrors.ErrKeyRevoked):
 		return "is by a key that was revoked"
 	case errors.Is(err, pgperrors.ErrSignatureOlderThanKey):
 		return "is older than its key"
-	case errors.Is(err, pgperrors.ErrUnknownIssuer):
-		return "is by an unknown key"
+	case errors.Is(err, errBadSubkey):
+		return "is " + err.Error()
 	}
 	return "is not valid (" + strings.TrimPrefix(err.Error(), "openpgp: ") + ")"
 }

@@ -94,7 +94,6 @@ func unarmor(data []byte, blockType string) ([]byte, error) {
 // candidate is one signature of the detached file.
 type candidate struct {
 	sig   *packet.Signature // nil if it cannot be read
-	raw   []byte            // the packet, complete
 	fault string            // why it cannot be good, whoever made it
 }
 
@@ -129,11 +128,7 @@ func readSignatures(data []byte) ([]candidate, error) {
 		if len(found) == signaturesMax {
 			return nil, fmt.Errorf("read signature: more than %d signatures", signaturesMax)
 		}
-		c, err := newCandidate(p)
-		if err != nil {
-			return nil, fmt.Errorf("read signature: %w", err)
-		}
-		found = append(found, c)
+		found = append(found, newCandidate(p))
 	}
 	if len(found) == 0 {
 		return nil, errors.New("read signature: it is empty")
@@ -150,23 +145,16 @@ const (
 	signatureV6 = 6
 )
 
-func newCandidate(p *packet.OpaquePacket) (candidate, error) {
-	var raw bytes.Buffer
-	if err := p.Serialize(&raw); err != nil {
-		return candidate{}, err
-	}
-	c := candidate{raw: raw.Bytes()}
+func newCandidate(p *packet.OpaquePacket) candidate {
 	parsed, err := p.Parse()
 	if err != nil {
-		c.fault = describeError(err)
-		return c, nil
+		return candidate{fault: describeError(err)}
 	}
 	sig, ok := parsed.(*packet.Signature)
 	if !ok {
-		c.fault = "cannot be read"
-		return c, nil
+		return candidate{fault: "cannot be read"}
 	}
-	c.sig = sig
+	c := candidate{sig: sig}
 	switch {
 	case sig.Version != signatureV4 && sig.Version != signatureV6:
 		c.fault = fmt.Sprintf("has version %d", sig.Version)
@@ -175,10 +163,10 @@ func newCandidate(p *packet.OpaquePacket) (candidate, error) {
 		c.fault = "is not one over a binary file"
 	case !acceptedHash(sig.Hash):
 		c.fault = fmt.Sprintf("uses the weak hash %v", sig.Hash)
-	case sig.IssuerKeyId == nil:
+	case sig.IssuerKeyId == nil || *sig.IssuerKeyId == 0: // 0 stands for any key
 		c.fault = "does not say who made it"
 	}
-	return c, nil
+	return c
 }
 
 func readBounded(r io.Reader, most int64) ([]byte, error) {
