@@ -1,0 +1,74 @@
+# make help lists the targets. All that is built goes to build/.
+
+SHELL       := /bin/bash -euo pipefail
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME    ?= 5s
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
+
+export CGO_ENABLED := 0
+GO_BUILD = go build -trimpath -buildvcs=false
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.PHONY: help build demo test test-vm lint fuzz bench kernel kernel-verify clean deps FORCE
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+build: build/clearrun ## build/clearrun, the one file to install
+
+demo: deps build ## build, sign, trust and run an image in a VM
+	hack/demo.sh
+
+test: deps build ## all tests, those in VMs last
+	go vet ./...
+	go test $$(go list ./... | grep -v '/test/vm$$')
+	$(MAKE) --no-print-directory test-vm
+
+test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
+	hack/test-vm.sh
+
+lint: ## vet, formatting, static analysis
+	go vet ./...
+	hack/gofumpt.sh $(GOFUMPT)
+	go run $(STATICCHECK) ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (5s)
+	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
+
+bench: deps build ## measure start, memory and size
+	go run ./hack/bench
+
+kernel: ## build the guest kernel anew and keep it
+	hack/kernel-build.sh
+
+kernel-verify: ## prove that the kept kernel is what its source gives
+	hack/kernel-build.sh --verify
+
+clean: ## remove what was built
+	rm -rf build
+
+# What tests and demo call besides Go.
+deps:
+	@hack/deps.sh
+
+# The steps of the build. go build runs each time; it knows best what is new.
+build/init: FORCE
+	$(GO_BUILD) -ldflags '-s -w' -o $@ ./guest/init
+
+build/initramfs.cpio: build/init
+	go run ./hack/mkinitramfs -init $< -o $@
+
+build/vmlinux: guest/kernel-config/vmlinux.xz guest/kernel-config/provenance.json
+	@mkdir -p build
+	go run ./hack/unpack-kernel -o $@
+
+build/clearrun-monitor: FORCE
+	$(GO_BUILD) -ldflags '-s -w' -o $@ ./cmd/clearrun-monitor
+
+build/clearrun.bare: FORCE
+	$(GO_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/clearrun
+
+build/clearrun: build/clearrun.bare build/vmlinux build/initramfs.cpio build/clearrun-monitor
+	go run ./hack/bundle -exe build/clearrun.bare -kernel build/vmlinux -initramfs build/initramfs.cpio -monitor build/clearrun-monitor -o $@

@@ -1,0 +1,69 @@
+#!/bin/bash
+# The demo: a program becomes a signed image, its key is trusted, and clearrun
+# verifies the image and runs it in a VM. Leaves nothing behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+dir=$(mktemp -d)
+export GNUPGHOME=$dir/gnupg
+finish() {
+	gpgconf --kill all 2>/dev/null || true
+	rm -rf "$dir"
+}
+trap finish EXIT
+
+step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+show() {
+	printf '$ %s\n' "$*"
+	"$@"
+}
+# The user's own keys and store stay as they are.
+export CLEARRUN_STORE=$dir/store CLEARRUN_CONFIG_DIR=$dir/config
+PATH=$PWD/build:$PATH
+
+step "Build an image: one static program"
+mkdir -p "$dir/rootfs/bin"
+CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$dir/rootfs/bin/demo" ./hack/demo/app
+go build -trimpath -buildvcs=false -o "$dir/mkaci" ./hack/mkaci
+"$dir/mkaci" -name example.com/demo -version 1.0.0 -root "$dir/rootfs" -exec '["/bin/demo"]' -o "$dir/demo.aci"
+cp "$dir/demo.aci" "$dir/unsigned.aci"
+cd "$dir"
+ls -l demo.aci
+
+step "Sign it with a throw-away key"
+mkdir -m 700 "$GNUPGHOME"
+gpg --batch --quiet --passphrase '' --quick-generate-key 'Demo <demo@example.com>' ed25519 sign 1d
+show gpg --batch --quiet --armor --detach-sign demo.aci
+gpg --batch --quiet --armor --export demo@example.com >key.asc
+
+step "Trust the key for example.com/demo and what is below it"
+show clearrun trust add --prefix example.com/demo --yes key.asc
+
+step "Run it: this host is $(uname -r), pid $$"
+code=0
+show clearrun --vm --hostname demo demo.aci -- hello || code=$?
+echo "exit code $code"
+[ "$code" = 0 ]
+
+step "The app's exit code is clearrun's, and its streams stay apart"
+code=0
+show clearrun --vm --env DEMO_EXIT=7 demo.aci >stdout 2>stderr || code=$?
+echo "exit code $code, $(wc -l <stdout) lines on stdout, $(wc -l <stderr) on stderr"
+[ "$code" = 7 ] && grep -q 'stderr' stderr && ! grep -q 'on stderr' stdout
+
+step "The same image without a signature"
+code=0
+show clearrun --vm unsigned.aci || code=$?
+echo "exit code $code"
+[ "$code" = 125 ]
+
+step "A changed image with that signature"
+cp demo.aci tampered.aci
+cp demo.aci.asc tampered.aci.asc
+printf 'x' >>tampered.aci
+code=0
+show clearrun --vm tampered.aci || code=$?
+echo "exit code $code"
+[ "$code" = 125 ]
+
+step "The demo worked"

@@ -1,0 +1,39 @@
+#!/bin/bash
+# Installs what tests and demo call besides Go, as far as it is missing.
+set -euo pipefail
+
+# Debian packages, and a file of each that shows that it is there.
+packages=(
+	gnupg:/usr/bin/gpg
+	erofs-utils:/usr/bin/mkfs.erofs
+	busybox-static:/bin/busybox
+	python3-minimal:/usr/bin/python3
+	bzip2:/bin/bzip2
+	xz-utils:/usr/bin/xz
+)
+
+missing=()
+for p in "${packages[@]}"; do
+	[ -e "${p#*:}" ] || missing+=("${p%%:*}")
+done
+[ ${#missing[@]} = 0 ] && exit 0
+
+echo "deps: installing ${missing[*]}"
+if ! command -v apt-get >/dev/null; then
+	echo "deps: there is no apt-get here: install ${missing[*]} by hand" >&2
+	exit 1
+fi
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	if ! sudo -n true 2>/dev/null; then
+		echo "deps: not root, and sudo would ask: run sudo apt-get install ${missing[*]}" >&2
+		exit 1
+	fi
+	as_root=(sudo -n)
+fi
+# An unreachable third-party source must not stop what Debian itself has.
+"${as_root[@]}" apt-get update -qq || echo "deps: apt-get update failed, going on with the lists that are there" >&2
+if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
+	echo "deps: could not install ${missing[*]}" >&2
+	exit 1
+fi

@@ -1,0 +1,11 @@
+#!/bin/bash
+# Runs each fuzz target of the repository for FUZZTIME.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+while IFS=: read -r file target; do
+	echo "fuzz: $target in $(dirname "$file")"
+	go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" "./$(dirname "$file")" </dev/null || failed=1
+done < <(grep -rhHoE --include='*_test.go' '^func Fuzz\w+' . | sed 's/func //; s#^\./##' | sort)
+exit $failed
