@@ -77,6 +77,9 @@ func (s *Store) fill(ctx context.Context, tmp *tmpEntry, render RenderFunc) (dig
 	if err := errors.Join(made.Meta.Validate(), made.Info.Validate(), ctx.Err()); err != nil {
 		return digest, err
 	}
+	if err := checkRendered(root, made.Info); err != nil {
+		return digest, fmt.Errorf("the rendered image is wrong: %w", err)
+	}
 	if err := root.Sync(); err != nil {
 		return digest, err
 	}
@@ -88,6 +91,18 @@ func (s *Store) fill(ctx context.Context, tmp *tmpEntry, render RenderFunc) (dig
 		return digest, err
 	}
 	return made.Meta.Digest, s.syncDir(tmp.entry())
+}
+
+// checkRendered finds a fault in the renderer before it is kept for ever.
+func checkRendered(root *os.File, info rootfs.Info) error {
+	stat, err := root.Stat()
+	if err != nil {
+		return err
+	}
+	if stat.Size() != int64(info.Size) {
+		return fmt.Errorf("%d bytes, want %d", stat.Size(), info.Size)
+	}
+	return rootfs.VerifyTree(root, info)
 }
 
 // commit moves the finished entry to its place and opens it from there. If the place

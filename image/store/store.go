@@ -128,6 +128,9 @@ func (s *Store) Get(digest image.Digest) (*Entry, error) {
 	if err := checkOwner(s.path(dir), info); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	if !info.IsDir() {
+		return nil, s.refuse(dir, dir, errors.New("is not a folder"))
+	}
 	entry, name, err := s.open(dir, digest)
 	if err != nil {
 		return nil, s.refuse(filepath.Join(dir, name), dir, err)
