@@ -45,8 +45,9 @@ func Unsigned(ctx context.Context, signed io.Reader) (Evidence, error) {
 }
 
 // Examine reads the bytes to their end, once, and checks the detached signature
-// over them. That nobody trusted has signed is no error yet: Decide says what is
-// missing. An error means that there is no evidence at all.
+// over them. It fails unless somebody in the keyring vouches for them: bytes that
+// nobody vouches for need not be looked at any further. Whether it is the right one
+// for the image is for Decide to say.
 func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byte) (Evidence, error) {
 	candidates, err := readSignatures(signature)
 	if err != nil {
@@ -59,7 +60,7 @@ func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byt
 	e := Evidence{verified: true}
 	checks := e.plan(candidates, trusted)
 	if len(checks) == 0 { // whatever the bytes are: spare the reading
-		return e, e.refusal("")
+		return Evidence{}, e.refusal("")
 	}
 	e.source, err = digestAll(ctx, signed, checks)
 	if err != nil {
@@ -67,6 +68,9 @@ func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byt
 	}
 	for _, c := range checks {
 		e.conclude(c, k.now())
+	}
+	if len(e.good) == 0 {
+		return Evidence{}, e.refusal("")
 	}
 	return e, nil
 }
