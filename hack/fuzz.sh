@@ -7,5 +7,5 @@ failed=0
 while IFS=: read -r file target; do
 	echo "fuzz: $target in $(dirname "$file")"
 	go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-5s}" "./$(dirname "$file")" </dev/null || failed=1
-done < <(grep -rhHoE --include='*_test.go' '^func Fuzz\w+' . | sed 's/func //; s#^\./##' | sort)
+done < <(git ls-files -z --cached --others --exclude-standard '*_test.go' | xargs -0 grep -HoE '^func Fuzz\w+' | sed 's/func //' | sort)
 exit $failed
