@@ -304,7 +304,7 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// TestCancel ends the context in the middle of the files' contents.
+// TestCancel renders under a context that has ended.
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	img := open(t, everything(t))
