@@ -17,6 +17,19 @@ show() {
 	printf '$ %s\n' "$*"
 	"$@"
 }
+fail() {
+	echo "demo: $*" >&2
+	exit 1
+}
+# run shows and runs a command that must end with the exit code given first.
+run() {
+	local want=$1 code=0
+	shift
+	show "$@" || code=$?
+	echo "exit code: $code"
+	[ "$code" = "$want" ] || fail "want exit code $want"
+}
+
 # The user's own keys and store stay as they are.
 export CLEARRUN_STORE=$dir/store CLEARRUN_CONFIG_DIR=$dir/config
 PATH=$PWD/build:$PATH
@@ -39,31 +52,24 @@ gpg --batch --quiet --armor --export demo@example.com >key.asc
 step "Trust the key for example.com/demo and what is below it"
 show clearrun trust add --prefix example.com/demo --yes key.asc
 
-step "Run it: this host is $(uname -r), pid $$"
-code=0
-show clearrun --vm --hostname demo demo.aci -- hello || code=$?
-echo "exit code $code"
-[ "$code" = 0 ]
+step "Run it: this host is $(hostname), $(uname -sr)"
+run 0 clearrun --vm --hostname demo demo.aci -- hello
 
 step "The app's exit code is clearrun's, and its streams stay apart"
-code=0
-show clearrun --vm --env DEMO_EXIT=7 demo.aci >stdout 2>stderr || code=$?
-echo "exit code $code, $(wc -l <stdout) lines on stdout, $(wc -l <stderr) on stderr"
-[ "$code" = 7 ] && grep -q 'stderr' stderr && ! grep -q 'on stderr' stdout
+run 7 clearrun --vm --env DEMO_EXIT=7 demo.aci >stdout 2>stderr
+cat stdout
+sed 's/^/on stderr: /' stderr
+if [ "$(cat stderr)" != "hello from stderr" ] || grep -q "hello from stderr" stdout; then
+	fail "stdout and stderr are mixed up"
+fi
 
-step "The same image without a signature"
-code=0
-show clearrun --vm unsigned.aci || code=$?
-echo "exit code $code"
-[ "$code" = 125 ]
+step "The same image without a signature is refused"
+run 125 clearrun --vm unsigned.aci
 
-step "A changed image with that signature"
+step "So is a changed image with that signature"
 cp demo.aci tampered.aci
 cp demo.aci.asc tampered.aci.asc
 printf 'x' >>tampered.aci
-code=0
-show clearrun --vm tampered.aci || code=$?
-echo "exit code $code"
-[ "$code" = 125 ]
+run 125 clearrun --vm tampered.aci
 
 step "The demo worked"
