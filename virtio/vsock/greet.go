@@ -3,6 +3,7 @@ package vsock
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -61,7 +62,7 @@ func (c *conn) connectGuest(host *net.UnixConn) bool {
 
 // readGreeting reads "CONNECT <port>\n" and not a byte more: what follows is
 // for the guest.
-func readGreeting(host net.Conn) (port uint32, err error) {
+func readGreeting(host io.Reader) (port uint32, err error) {
 	var line [greetingMax]byte
 	for n := range line {
 		if _, err := host.Read(line[n : n+1]); err != nil {

@@ -59,27 +59,28 @@ func (c *conn) readHost() {
 
 // deliver hands bytes, or the end of them, to the guest, and waits until the
 // guest has taken the bytes. It returns false when there is nothing to read
-// for any more.
+// any more. Bytes for a guest that reads no more are dropped: a host process
+// that waits for room to write them must come to see that.
 func (c *conn) deliver(p []byte, err error) bool {
 	if !c.offer(p, err) {
 		return false
 	}
-	for {
-		if empty, ok := c.outEmpty(); empty || !ok {
-			return ok
-		}
+	for !c.outEmpty() {
 		<-c.readerAwake
 	}
+	return true
 }
 
 func (c *conn) offer(p []byte, err error) bool {
 	s := c.session
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.hostClosed || c.guestDeaf {
+	if c.hostClosed {
 		return false
 	}
-	c.out = p
+	if !c.guestDeaf {
+		c.out = p
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		c.hostDone = true
@@ -92,12 +93,11 @@ func (c *conn) offer(p []byte, err error) bool {
 	return err == nil
 }
 
-// outEmpty says whether the guest has taken all bytes; not ok that it will
-// take no more.
-func (c *conn) outEmpty() (empty, ok bool) {
+// outEmpty says whether the guest has taken all bytes, or never will.
+func (c *conn) outEmpty() bool {
 	c.session.mu.Lock()
 	defer c.session.mu.Unlock()
-	return len(c.out) == 0, !c.hostClosed && !c.guestDeaf
+	return len(c.out) == 0 || c.hostClosed
 }
 
 // writeHost writes what the guest sends, until it ends or the host takes no
