@@ -30,9 +30,7 @@ test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
 	hack/test-vm.sh
 
 lint: ## vet, formatting, static analysis
-	go vet ./...
-	hack/gofumpt.sh $(GOFUMPT)
-	go run $(STATICCHECK) ./...
+	hack/lint.sh $(GOFUMPT) $(STATICCHECK)
 
 fuzz: ## run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
