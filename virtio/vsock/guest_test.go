@@ -32,6 +32,7 @@ type guest struct {
 	ctx     context.Context
 	done    chan struct{}  // closed when the receiver has returned
 	replies sync.WaitGroup // senders that the receiver started
+	apps    sync.WaitGroup // what tests run in the guest, joined at their end
 
 	txMu sync.Mutex
 	tx   *virtiotest.Queue
@@ -77,7 +78,7 @@ func boot(t testing.TB, c Config, features uint64, buffers int) *guest {
 	g.ctx, g.stop = context.WithTimeout(context.Background(), 60*time.Second)
 	context.AfterFunc(g.ctx, g.giveUp)
 	go g.receive(buffers)
-	t.Cleanup(func() { g.stop(); <-g.done })
+	t.Cleanup(func() { g.stop(); <-g.done; g.apps.Wait() })
 	return g
 }
 

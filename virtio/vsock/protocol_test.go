@@ -77,7 +77,7 @@ func TestGuestConnect(t *testing.T) {
 	services := newServices(t)
 	g := boot(t, Config{Dial: services.dial}, virtiotest.AllFeatures, 16)
 	// A dial that hangs keeps nobody waiting, and needs no answer to end.
-	go func() { _, _ = g.connect(portHangs) }()
+	g.apps.Go(func() { _, _ = g.connect(portHangs) })
 	if _, err := g.connect(portRefused); !errors.Is(err, errReset) {
 		t.Errorf("refused port: %v", err)
 	}
@@ -415,7 +415,7 @@ func TestResetEndsEverything(t *testing.T) {
 	g := boot(t, Config{Listener: l, Dial: dial}, virtiotest.AllFeatures, 64)
 	open := g.mustConnect(portService)
 	openHost := <-services.conns
-	go func() { _, _ = g.connect(portHangs) }()
+	g.apps.Go(func() { _, _ = g.connect(portHangs) })
 	asking := hostDial(t, path)
 	if _, err := fmt.Fprintf(asking, "CONNECT %d\n", portSilent); err != nil {
 		t.Fatal(err)

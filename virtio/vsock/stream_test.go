@@ -146,12 +146,12 @@ func TestHalfClose(t *testing.T) {
 	t.Run("host first", func(t *testing.T) {
 		s := g.mustConnect(portService)
 		host := <-services.conns
-		go func() {
+		g.apps.Go(func() {
 			if err := all(1).copyTo(host); err != nil {
 				t.Error(err)
 			}
 			host.CloseWrite()
-		}()
+		})
 		if err := all(1).compare(s); err != nil {
 			t.Error(err)
 		}
@@ -159,12 +159,12 @@ func TestHalfClose(t *testing.T) {
 			t.Errorf("guest read %d, %v after the host's end", n, err)
 		}
 		reads := services.reads.Load()
-		go func() {
+		g.apps.Go(func() {
 			if err := all(2).copyTo(s); err != nil {
 				t.Error(err)
 			}
 			s.closeWrite()
-		}()
+		})
 		if err := all(2).compare(host); err != nil {
 			t.Error(err)
 		}
@@ -179,24 +179,24 @@ func TestHalfClose(t *testing.T) {
 	t.Run("guest first", func(t *testing.T) {
 		s := g.mustConnect(portService)
 		host := <-services.conns
-		go func() {
+		g.apps.Go(func() {
 			if err := all(3).copyTo(s); err != nil {
 				t.Error(err)
 			}
 			s.closeWrite()
-		}()
+		})
 		if err := all(3).compare(host); err != nil {
 			t.Error(err)
 		}
 		if rest, err := io.ReadAll(host); len(rest) != 0 || err != nil {
 			t.Errorf("host read %d, %v after the guest's end", len(rest), err)
 		}
-		go func() {
+		g.apps.Go(func() {
 			if err := all(4).copyTo(host); err != nil {
 				t.Error(err)
 			}
 			host.CloseWrite()
-		}()
+		})
 		if err := all(4).compare(s); err != nil {
 			t.Error(err)
 		}
@@ -208,7 +208,7 @@ func TestHalfClose(t *testing.T) {
 		if _, err := s.Write(make([]byte, windowSize/2)); err != nil {
 			t.Error(err)
 		}
-		go s.close()
+		g.apps.Go(s.close)
 		if got, err := io.ReadAll(host); len(got) != windowSize/2 || err != nil {
 			t.Errorf("host read %d bytes, %v", len(got), err)
 		}
@@ -227,12 +227,12 @@ func TestHalfClose(t *testing.T) {
 		}
 		g.wait("SHUTDOWN", func() bool { return s.peerShut == shutdownReceive })
 		// The other direction goes on.
-		go func() {
+		g.apps.Go(func() {
 			if err := all(5).copyTo(host); err != nil {
 				t.Error(err)
 			}
 			host.Close()
-		}()
+		})
 		if err := all(5).compare(s); err != nil {
 			t.Error(err)
 		}
@@ -324,7 +324,7 @@ func TestStalledHostDoesNotBlockClose(t *testing.T) {
 	if err := host.SetReadBuffer(4096); err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = newSource(1, 4<<20).copyTo(s) }()
+	g.apps.Go(func() { _ = newSource(1, 4<<20).copyTo(s) })
 	g.wait("stall", func() bool { return s.sent > 0 && s.credit() == 0 })
 	g.stop()
 	if err := g.driver.Transport.Close(); err != nil {
