@@ -32,7 +32,7 @@ need_tools() {
 	done
 	[ ${#missing[@]} = 0 ] && return
 	say "installing ${missing[*]}"
-	root apt-get update -qq
+	root apt-get update -qq || say "apt-get update failed, going on with the lists that are there"
 	root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
@@ -46,7 +46,7 @@ find_tarball() {
 	done
 	say "downloading $package $version"
 	if ! (cd "$work" && apt-get download -qq "$package=$version" 2>/dev/null); then
-		root apt-get update -qq
+		root apt-get update -qq || say "apt-get update failed, going on with the lists that are there"
 		(cd "$work" && apt-get download -qq "$package=$version") ||
 			die "apt has no $package $version any more: get the package from snapshot.debian.org, unpack it with dpkg-deb -x, and set KERNEL_TARBALL to the archive in its usr/src"
 	fi
