@@ -1,7 +1,6 @@
 package vmrun
 
 import (
-	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -201,7 +200,7 @@ func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error
 	if err != nil {
 		return err
 	}
-	exe, err := memoryFile("clearrun-monitor", b.Reader(part))
+	exe, err := memoryFile("clearrun-monitor", func(f *os.File) error { return copyPart(f, b, part) })
 	if err != nil {
 		return fmt.Errorf("unpack the monitor: %w", err)
 	}
@@ -215,7 +214,10 @@ func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error
 	if err != nil {
 		return err
 	}
-	config, err := memoryFile("clearrun-config", bytes.NewReader(data))
+	config, err := memoryFile("clearrun-config", func(f *os.File) error {
+		_, err := f.Write(data)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("pass the monitor its configuration: %w", err)
 	}
@@ -250,13 +252,13 @@ func confinement(euid int) *syscall.SysProcAttr {
 }
 
 // memoryFile makes a sealed file in memory, readable from its start.
-func memoryFile(name string, r io.Reader) (*os.File, error) {
+func memoryFile(name string, fill func(*os.File) error) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), name)
-	if _, err := io.Copy(f, r); err != nil {
+	if err := fill(f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -270,6 +272,21 @@ func memoryFile(name string, r io.Reader) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// copyPart copies a part of the bundle inside the kernel.
+func copyPart(f *os.File, b *bundle.Bundle, p bundle.Part) error {
+	offset := p.Offset
+	for end := p.Offset + p.Size; offset < end; {
+		n, err := unix.Sendfile(int(f.Fd()), int(b.File.Fd()), &offset, int(end-offset))
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return io.ErrUnexpectedEOF
+		}
+	}
+	return nil
 }
 
 // accept waits for the guest's next connection. It fails when the monitor is

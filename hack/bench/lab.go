@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
+
+	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// lab is where one measurement takes place.
+type lab struct {
+	build, dir, clearrun string
+}
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+// makeImage makes a signed image whose app is a static program that exits at
+// once, and trusts its signer.
+func (l *lab) makeImage() error {
+	root := l.path("root")
+	for _, d := range []string{"bin", "dev", "etc", "proc", "sys", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			return err
+		}
+	}
+	source := l.path("true.go")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
+		return err
+	}
+	if err := l.tool("go", "build", "-ldflags", "-s -w", "-o", filepath.Join(root, "bin/true"), source); err != nil {
+		return err
+	}
+	if err := l.tool("go", "run", "./hack/mkaci", "-name", "example.com/bench", "-version", "1", "-root", root,
+		"-exec", `["/bin/true"]`, "-o", l.path("bench.aci")); err != nil {
+		return err
+	}
+	if err := l.sign(l.path("bench.aci")); err != nil {
+		return err
+	}
+	return l.tool(l.clearrun, "trust", "add", "--store", l.path("store"), "--config-dir", l.path("config"),
+		"--prefix", "example.com/bench", "--yes", l.path("key.asc"))
+}
+
+// sign makes a key and a detached signature of the file beside it.
+func (l *lab) sign(path string) error {
+	e, err := openpgp.NewEntity("bench", "", "bench@example.com", nil)
+	if err != nil {
+		return err
+	}
+	var key bytes.Buffer
+	w, err := armor.Encode(&key, openpgp.PublicKeyType, nil)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(e.Serialize(w), w.Close()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(l.path("key.asc"), key.Bytes(), 0o644); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var signature bytes.Buffer
+	if err := openpgp.ArmoredDetachSign(&signature, []*openpgp.Entity{e}, f, nil); err != nil {
+		return err
+	}
+	return os.WriteFile(path+".asc", signature.Bytes(), 0o644)
+}
+
+// tool runs a command that must succeed.
+func (l *lab) tool(name string, args ...string) error {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	return nil
+}
+
+// runArgs is how every measured VM is run: 128 MiB, one vCPU, quiet.
+func (l *lab) runArgs(more ...string) []string {
+	args := []string{"run", "--vm", "--store", l.path("store"), "--config-dir", l.path("config"), "--memory", "128M", "--cpus", "1"}
+	return append(append(args, more...), l.path("bench.aci"))
+}
+
+// boot runs the app in a real VM and gives the monitor's figures.
+func (l *lab) boot() (launch.Report, error) {
+	var r launch.Report
+	stats := l.path("stats.json")
+	// The first run renders the image; the second one is a start as users see it.
+	for range 2 {
+		if err := l.tool(l.clearrun, l.runArgs("--stats", stats)...); err != nil {
+			return r, err
+		}
+	}
+	data, err := os.ReadFile(stats)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(data, &r)
+}
+
+// starts are median times from the start of a process to the end of a guest
+// that ends with its first instruction.
+type starts struct {
+	clearrun, qemu time.Duration
+	qemuVersion    string
+}
+
+const qemu = "qemu-system-x86_64"
+
+func (l *lab) start(runs int) (starts, error) {
+	var s starts
+	kernel := l.path("payload.elf")
+	if err := os.WriteFile(kernel, payload(), 0o644); err != nil {
+		return s, err
+	}
+	exe := l.path("clearrun-payload")
+	f, err := os.OpenFile(exe, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return s, err
+	}
+	err = bundle.Write(f, filepath.Join(l.build, "clearrun.bare"), []bundle.File{
+		{Name: bundle.Kernel, Path: kernel},
+		{Name: bundle.Initramfs, Path: filepath.Join(l.build, "initramfs.cpio")},
+		{Name: bundle.Monitor, Path: filepath.Join(l.build, "clearrun-monitor")},
+	})
+	if err := errors.Join(err, f.Close()); err != nil {
+		return s, err
+	}
+	version, err := exec.Command(qemu, "--version").Output()
+	if err != nil {
+		return s, fmt.Errorf("%s is the peer, install it (apt-get install qemu-system-x86): %w", qemu, err)
+	}
+	s.qemuVersion = string(bytes.SplitN(version, []byte("\n"), 2)[0])
+	var ours, theirs []time.Duration
+	for range runs {
+		// The guest says nothing of an app, which clearrun rightly calls a failure.
+		t, err := timed(exe, l.runArgs(), 125)
+		if err != nil {
+			return s, err
+		}
+		ours = append(ours, t)
+		// isa-debug-exit ends QEMU with twice the value, plus one.
+		t, err = timed(qemu, []string{
+			"-M", "microvm,accel=kvm", "-m", "128", "-kernel", kernel, "-nodefaults", "-no-user-config",
+			"-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
+		}, 1)
+		if err != nil {
+			return s, err
+		}
+		theirs = append(theirs, t)
+	}
+	s.clearrun, s.qemu = median(ours), median(theirs)
+	return s, nil
+}
+
+// timed runs a command that must end with the exit code want.
+func timed(name string, args []string, want int) (time.Duration, error) {
+	cmd := exec.Command(name, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	began := time.Now()
+	err := cmd.Run()
+	took := time.Since(began)
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
+		return 0, fmt.Errorf("%s: %v, want exit code %d: %s", name, err, want, out.Bytes())
+	}
+	return took, nil
+}
+
+func median(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)/2]
+}
