@@ -125,8 +125,10 @@ func TestIsolators(t *testing.T) {
 		{isolators: `{"name":"resource/cpu","value":{"limit":"500m"}}`, want: pod.Resources{CPUs: 1}},
 		{isolators: `{"name":"resource/cpu","value":{"limit":"2"}}`, want: pod.Resources{CPUs: 2}},
 		{isolators: `{"name":"resource/cpu","value":{"limit":"1E"}}`, fails: "out of range"},
-		{isolators: `{"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_MKNOD"]}}`,
-			caps: strings.Replace(pod.DefaultCapabilities().String(), "CAP_MKNOD,", "", 1)},
+		{
+			isolators: `{"name":"os/linux/capabilities-remove-set","value":{"set":["CAP_MKNOD"]}}`,
+			caps:      strings.Replace(pod.DefaultCapabilities().String(), "CAP_MKNOD,", "", 1),
+		},
 		{isolators: `{"name":"os/linux/capabilities-retain-set","value":{"set":["CAP_MKNOD"]}}`, caps: "CAP_MKNOD"},
 		{isolators: `{"name":"os/linux/capabilities-retain-set","value":{"set":["CAP_FLY"]}}`, fails: `"CAP_FLY" is unknown`},
 		{isolators: `{"name":"os/linux/capabilities-retain-set","value":{"set":["CAP_MKNOD"]}},

@@ -171,8 +171,10 @@ func TestEveryRunVerifies(t *testing.T) {
 		change func(h *host, data []byte)
 		want   []string
 	}{
-		{"signature gone", func(h *host, _ []byte) { os.Remove(h.path("app.aci.asc")) },
-			[]string{"app.aci.asc", "--insecure-no-verify"}},
+		{
+			"signature gone", func(h *host, _ []byte) { os.Remove(h.path("app.aci.asc")) },
+			[]string{"app.aci.asc", "--insecure-no-verify"},
+		},
 		{"signature of something else", func(h *host, _ []byte) { h.sign("app.aci.asc", []byte("x")) }, []string{"not valid"}},
 		{"signature huge", func(h *host, _ []byte) { os.Truncate(h.path("app.aci.asc"), 1<<30) }, []string{"more than"}},
 		{"image changed", func(h *host, data []byte) { h.write("app.aci", append(data, 0)) }, []string{"not valid"}},

@@ -115,6 +115,10 @@ func TestConfigChangeIsAnnounced(t *testing.T) {
 	if got := d.Load(virtio.RegInterruptStatus); got != virtio.InterruptUsed {
 		t.Errorf("interrupt status %#x after acknowledging one of two", got)
 	}
+	d.Reset()
+	if got := d.Load(virtio.RegInterruptStatus); got != 0 {
+		t.Errorf("interrupt status %#x after reset", got)
+	}
 	if err := tr.Close(); err != nil {
 		t.Error(err)
 	}

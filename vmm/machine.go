@@ -26,9 +26,8 @@ type Machine struct {
 	devices []*attachedDevice
 	copied  uint64
 
-	stop     context.CancelCauseFunc // set while Run runs
-	stopOnce sync.Once
-	closed   atomic.Bool
+	stop   context.CancelCauseFunc // set while Run runs
+	closed atomic.Bool
 }
 
 // attachedDevice is a virtio device on its MMIO slot, with its wires into KVM.

@@ -338,15 +338,16 @@ func (m *monitor) report() (launch.Report, error) {
 
 const maxReport = 1 << 20
 
-// postMortem says why a VM ended without the guest's report.
-func (m *monitor) postMortem() error {
+// postMortem says why a VM ended without the guest's report; image is the store
+// entry that it ran.
+func (m *monitor) postMortem(image string) error {
 	m.awaitExit(time.Second)
 	r, err := m.report()
 	switch {
 	case err != nil:
 		return fmt.Errorf("the VM's monitor ended unexpectedly (%v)%s", m.status(), m.stderr.suffix())
 	case r.Outcome == launch.Corrupt:
-		return fmt.Errorf("the stored root image is corrupt and was not used: %s; remove it (clearrun image rm) and run again", r.Error)
+		return fmt.Errorf("the stored root image is corrupt, and the VM was ended: %s; remove %s and run again", r.Error, image)
 	case r.Outcome == launch.PoweredOff:
 		return errors.New("the VM powered off without reporting the app's exit; --console shows the guest kernel's messages")
 	case r.Outcome == launch.Crashed:

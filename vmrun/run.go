@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime"
 	"time"
 
@@ -78,7 +79,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 			o.OnReport(r)
 		}
 	}
-	return outcome.code(m)
+	return outcome.code(m, filepath.Dir(p.RootFS.Path))
 }
 
 // outcome is how a session ended: by one of the guest's last messages, or with
@@ -89,7 +90,7 @@ type outcome struct {
 	err     error // neither came
 }
 
-func (o outcome) code(m *monitor) (int, error) {
+func (o outcome) code(m *monitor, image string) (int, error) {
 	switch {
 	case o.exit != nil && o.exit.Signal != 0:
 		if o.exit.OOMKilled {
@@ -101,7 +102,7 @@ func (o outcome) code(m *monitor) (int, error) {
 	case o.failure != nil:
 		return int(o.failure.ExitCode), errors.New(o.failure.Message)
 	case errors.Is(o.err, errMonitorGone):
-		return ExitFailure, m.postMortem()
+		return ExitFailure, m.postMortem(image)
 	}
 	return ExitFailure, o.err
 }

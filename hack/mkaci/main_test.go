@@ -38,8 +38,10 @@ func folder(t *testing.T, when time.Time) string {
 func pack(t *testing.T, root string, more ...string) ([]byte, error) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.aci")
-	o, err := parse(append([]string{"-name", "example.com/hello", "-version", "1.0", "-root", root, "-o", out,
-		"-exec", `["/bin/hello","a b"]`, "-user", "1000", "-group", "100", "-env", "A=b=c", "-dir", "/srv"}, more...))
+	o, err := parse(append([]string{
+		"-name", "example.com/hello", "-version", "1.0", "-root", root, "-o", out,
+		"-exec", `["/bin/hello","a b"]`, "-user", "1000", "-group", "100", "-env", "A=b=c", "-dir", "/srv",
+	}, more...))
 	if err == nil {
 		err = build(o)
 	}

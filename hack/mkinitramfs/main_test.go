@@ -41,6 +41,7 @@ func TestArchive(t *testing.T) {
 		{"dev", unix.S_IFDIR | 0o755, 0, 0},
 		{"dev/console", unix.S_IFCHR | 0o600, 5, 1},
 		{"dev/null", unix.S_IFCHR | 0o666, 1, 3},
+		{"dev/port", unix.S_IFCHR | 0o600, 1, 4},
 		{"image", unix.S_IFDIR | 0o755, 0, 0},
 		{"overlay", unix.S_IFDIR | 0o755, 0, 0},
 		{"root", unix.S_IFDIR | 0o755, 0, 0},

@@ -173,8 +173,10 @@ func TestAccept(t *testing.T) {
 		{"packed with a leading dot", []acitest.Entry{acitest.Dir("./"), acitest.File("./manifest", manifest.Data), acitest.Dir("./rootfs/"), acitest.File("./rootfs/a", "")}},
 		{"folders only implied", []acitest.Entry{manifest, acitest.File("rootfs/a/b/c", "")}},
 		{"folder after its content", []acitest.Entry{manifest, acitest.File("rootfs/a/b", ""), acitest.Dir("rootfs/a"), acitest.Dir("rootfs")}},
-		{"hard link to a hard link", []acitest.Entry{manifest, acitest.File("rootfs/a", "x"),
-			acitest.Link(tar.TypeLink, "rootfs/b", "rootfs/a"), acitest.Link(tar.TypeLink, "rootfs/c", "./rootfs/b")}},
+		{"hard link to a hard link", []acitest.Entry{
+			manifest, acitest.File("rootfs/a", "x"),
+			acitest.Link(tar.TypeLink, "rootfs/b", "rootfs/a"), acitest.Link(tar.TypeLink, "rootfs/c", "./rootfs/b"),
+		}},
 		{"symlink out of the root", []acitest.Entry{manifest, acitest.Link(tar.TypeSymlink, "rootfs/a", "../../../etc/shadow")}},
 		{"long names", []acitest.Entry{manifest, acitest.File("rootfs/"+strings.Repeat(strings.Repeat("d", 200)+"/", 10)+"f", "x")}},
 		{"FIFO", []acitest.Entry{manifest, {Header: tar.Header{Typeflag: tar.TypeFifo, Name: "rootfs/f"}}}},

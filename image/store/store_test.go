@@ -294,8 +294,10 @@ func TestTampered(t *testing.T) {
 			data, other := archive(t, "one"), archive(t, "two")
 			e, o := put(t, s, data), put(t, s, other)
 			sources := filepath.Join(p.Dir, "v1", "sources")
-			err := tc.change(files{filepath.Dir(e.Path), filepath.Dir(o.Path),
-				filepath.Join(sources, digest(data).String()), filepath.Join(sources, digest(other).String()), p.KeyFile})
+			err := tc.change(files{
+				filepath.Dir(e.Path), filepath.Dir(o.Path),
+				filepath.Join(sources, digest(data).String()), filepath.Join(sources, digest(other).String()), p.KeyFile,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}

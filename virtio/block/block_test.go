@@ -117,9 +117,10 @@ func TestConfigSpace(t *testing.T) {
 }
 
 func TestRequests(t *testing.T) {
-	data := bytes.Repeat([]byte("0123456789abcdef"), 4*blockSize/16)
-	q := disk(t, Config{Backing: bytes.NewReader(data), Size: uint64(len(data)), ID: "clearrun-root"})
+	// The file goes on behind the disk.
+	data := bytes.Repeat([]byte("0123456789abcdef"), 5*blockSize/16)
 	const sectors = 32
+	q := disk(t, Config{Backing: bytes.NewReader(data), Size: sectors * sectorSize, ID: "clearrun-root"})
 	cases := []struct {
 		name     string
 		typ      uint32

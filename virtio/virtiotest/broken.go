@@ -59,7 +59,10 @@ func brokenChains() []brokenChain {
 		{"buffer of 4 GiB", AllFeatures, one(Desc{page, math.MaxUint32, write, 0})},
 		{"readable after writable", AllFeatures, one(Desc{page, 16, next | write, 1}, Desc{page, 16, 0, 0})},
 		{"undefined flag", AllFeatures, one(Desc{page, 16, 1 << 7, 0})},
-		{"avail.idx jump", AllFeatures, func(_ *Driver, q *Queue) { q.SetAvailIdx(q.config.Size + 1) }},
+		{"avail.idx jump", AllFeatures, func(_ *Driver, q *Queue) {
+			q.SetDesc(0, Desc{page, 16, 0, 0}) // nothing else is wrong
+			q.SetAvailIdx(q.config.Size + 1)
+		}},
 		{"avail.idx back", AllFeatures, func(_ *Driver, q *Queue) { q.SetAvailIdx(math.MaxUint16) }},
 		{"indirect not negotiated", noIndirect, table(Desc{}, Desc{page, 16, 0, 0})},
 		{"indirect and next", AllFeatures, table(Desc{Flags: next}, Desc{page, 16, 0, 0})},

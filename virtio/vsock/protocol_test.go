@@ -8,7 +8,9 @@ import (
 	"io"
 	"math"
 	"net"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/clearrun/clearrun/virtio"
 	"github.com/clearrun/clearrun/virtio/virtiotest"
@@ -259,6 +261,9 @@ func TestRepliesAreBounded(t *testing.T) {
 		if h.op != opReset || h.dstPort != uint32(got) {
 			t.Fatalf("reply %d is %+v", got, h)
 		}
+		if taken := int(tx.UsedIdx()); taken > resetsMax+got+1 {
+			t.Fatalf("%d packets taken after %d replies", taken, got+1)
+		}
 	}
 	if rx.UsedIdx() != uint16(pushed) {
 		t.Errorf("%d replies to %d packets", rx.UsedIdx(), pushed)
@@ -382,7 +387,11 @@ func TestHostConnectBounds(t *testing.T) {
 		silent = append(silent, hostDial(t, path))
 	}
 	late := hostDial(t, path)
-	if n, err := late.Read(make([]byte, 1)); n != 0 || err == nil {
+	// Well before those that it competes with are sent away for their silence.
+	if err := late.SetReadDeadline(time.Now().Add(greetingPatience / 2)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := late.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("one too many: read %d, %v", n, err)
 	}
 	transfer(t, g.mustConnect(portService), <-services.conns, 1, 100_000)

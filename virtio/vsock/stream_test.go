@@ -2,6 +2,7 @@ package vsock
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -277,6 +278,11 @@ func TestHalfClose(t *testing.T) {
 		if got, err := io.ReadAll(host); string(got) != "last words" || err != nil {
 			t.Errorf("host read %q, %v", got, err)
 		}
+		for { // and writes to nobody
+			if _, err := host.Write(make([]byte, 1000)); err != nil {
+				break
+			}
+		}
 	})
 }
 
@@ -314,22 +320,55 @@ func TestLastBytesSurvive(t *testing.T) {
 	}
 }
 
-// TestStalledHostDoesNotBlockClose: nobody reads, and Close returns all the
-// same.
+// stuckConn is a host process that neither reads nor writes.
+type stuckConn struct {
+	writing chan struct{} // gets a token when Write blocks
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (c *stuckConn) Read([]byte) (int, error) {
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) Write([]byte) (int, error) {
+	c.writing <- struct{}{}
+	<-c.closed
+	return 0, net.ErrClosed
+}
+
+func (c *stuckConn) CloseWrite() error { return nil }
+func (c *stuckConn) Close() error      { c.once.Do(func() { close(c.closed) }); return nil }
+
+// TestStalledHostDoesNotBlockClose: nobody takes the last bytes, and Close
+// returns all the same.
 func TestStalledHostDoesNotBlockClose(t *testing.T) {
-	services := newServices(t)
-	g := boot(t, Config{Dial: services.dial}, virtiotest.AllFeatures, 64)
+	stuck := &stuckConn{writing: make(chan struct{}, 1), closed: make(chan struct{})}
+	g := boot(t, Config{Dial: func(context.Context, uint32) (Conn, error) { return stuck, nil }}, virtiotest.AllFeatures, 64)
 	s := g.mustConnect(portService)
-	host := <-services.conns
-	if err := host.SetReadBuffer(4096); err != nil {
-		t.Fatal(err)
-	}
-	g.apps.Go(func() { _ = newSource(1, 4<<20).copyTo(s) })
-	g.wait("stall", func() bool { return s.sent > 0 && s.credit() == 0 })
+	s.send(opData, 0, make([]byte, 1000))
+	<-stuck.writing
 	g.stop()
 	if err := g.driver.Transport.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// lastWordsConn gives its last bytes and their end in one Read.
+type lastWordsConn struct{ *stuckConn }
+
+func (lastWordsConn) Read(p []byte) (int, error) { return copy(p, "last words"), io.EOF }
+
+// TestDataWithEnd: Read may give both at once (io.Reader).
+func TestDataWithEnd(t *testing.T) {
+	conn := lastWordsConn{&stuckConn{closed: make(chan struct{})}}
+	g := boot(t, Config{Dial: func(context.Context, uint32) (Conn, error) { return conn, nil }}, virtiotest.AllFeatures, 64)
+	s := g.mustConnect(portService)
+	if got, err := io.ReadAll(s); string(got) != "last words" || err != nil {
+		t.Errorf("guest read %q, %v", got, err)
+	}
+	s.close()
 }
 
 func BenchmarkToHost(b *testing.B) {

@@ -88,8 +88,10 @@ type msrList struct {
 //
 //	struct kvm_irqfd { __u32 fd; __u32 gsi; __u32 flags; __u32 resamplefd; __u8 pad[16]; };
 type irqfd struct {
-	fd, gsi, flags, resampleFD uint32
-	_                          [16]byte
+	fd, gsi uint32
+	_       uint32 // flags
+	_       uint32 // resamplefd
+	_       [16]byte
 }
 
 // ioeventfd is struct kvm_ioeventfd (64 bytes).
