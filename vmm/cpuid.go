@@ -8,21 +8,22 @@ import (
 
 // CPUID leaves (Intel SDM volume 2, CPUID; AMD APM volume 3, appendix E).
 const (
-	leafFeatures     = 0x1
-	leafCacheIntel   = 0x4
-	leafTopology     = 0xb
-	leafTopologyV2   = 0x1f
-	leafAMDSizes     = 0x80000008
-	leafAMDTopology  = 0x8000001e
-	leafAMDFeatures  = 0x80000001
-	amdTopoExt       = 1 << 22
-	apicIDShift      = 24
-	logicalShift     = 16
-	topologySMT      = 1 << 8
-	topologyCore     = 2 << 8
-	featureHTT       = 1 << 28
-	featureHypervise = 1 << 31
-	featureDeadline  = 1 << 24
+	leafFeatures      = 0x1
+	leafCacheIntel    = 0x4
+	leafTopology      = 0xb
+	leafTopologyV2    = 0x1f
+	leafExtendedState = 0xd
+	leafAMDSizes      = 0x80000008
+	leafAMDTopology   = 0x8000001e
+	leafAMDFeatures   = 0x80000001
+	amdTopoExt        = 1 << 22
+	apicIDShift       = 24
+	logicalShift      = 16
+	topologySMT       = 1 << 8
+	topologyCore      = 2 << 8
+	featureHTT        = 1 << 28
+	featureHypervise  = 1 << 31
+	featureDeadline   = 1 << 24
 )
 
 // guestCPUID is what vCPU id of n sees: the host's features, as one package of

@@ -31,8 +31,8 @@ type pvm struct {
 	ext  *extendedState
 }
 
-func newPVM(v *kvm.VCPU, mem *guestmem.GuestMemory) *pvm {
-	return &pvm{vcpu: v, mem: mem, ext: newExtendedState(v.XSAVESize())}
+func newPVM(v *kvm.VCPU, mem *guestmem.GuestMemory, supported []gokvm.CPUIDEntry2) *pvm {
+	return &pvm{vcpu: v, mem: mem, ext: newExtendedState(v.XSAVESize(), supported)}
 }
 
 // Instruction encodings (Intel SDM volume 2). All operands are (%rdi), the only

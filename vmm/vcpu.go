@@ -39,7 +39,7 @@ func (m *Machine) addVCPUs() error {
 		v := &VCPU{kvm: k, bus: m.bus}
 		m.vcpus = append(m.vcpus, v)
 		if m.cfg.Host == kvm.PVM {
-			v.pvm = newPVM(k, m.mem)
+			v.pvm = newPVM(k, m.mem, supported)
 		}
 		if m.cfg.OnMark != nil {
 			v.stats, _ = k.Stats() // absent before Linux 5.14: counts are then 0

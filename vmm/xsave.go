@@ -3,7 +3,7 @@ package vmm
 import (
 	"encoding/binary"
 
-	"github.com/clearrun/clearrun/vmm/cpu"
+	gokvm "github.com/bobuhiro11/gokvm/kvm"
 )
 
 // The XSAVE area in standard format (Intel SDM volume 1, section 13.4).
@@ -37,12 +37,17 @@ type extendedState struct {
 	vcpu, area []byte
 }
 
-func newExtendedState(size int) *extendedState {
+// newExtendedState learns the layout from CPUID leaf 0xD, whose sub-leaf i gives
+// size and offset of component i (section 13.2). It is taken from what KVM
+// reports: executing CPUID costs an exit each time where the host itself is a VM.
+func newExtendedState(size int, supported []gokvm.CPUIDEntry2) *extendedState {
 	x := &extendedState{vcpu: make([]byte, size), area: make([]byte, size)}
-	for i := 2; i < maxComponents; i++ {
-		if start, n := cpu.StateComponent(i); n > 0 && start+n <= size {
-			x.components[i] = byteRange{start, start + n}
+	for _, e := range supported {
+		start, n := int(e.Ebx), int(e.Eax)
+		if e.Function != leafExtendedState || e.Index < 2 || e.Index >= maxComponents || n == 0 || start+n > size {
+			continue
 		}
+		x.components[e.Index] = byteRange{start, start + n}
 	}
 	return x
 }

@@ -1,5 +1,7 @@
 package kvm
 
+import "github.com/bobuhiro11/gokvm/kvm"
+
 // ioctl numbers (include/uapi/linux/kvm.h, type 0xAE) that gokvm lacks.
 const (
 	nrCheckExtension = 0x03
@@ -9,6 +11,8 @@ const (
 	nrIOEventFD      = 0x79
 	nrSetMSRs        = 0x89
 	nrGetMSRs        = 0x88
+	nrGetCPUID       = 0x05 // KVM_GET_SUPPORTED_CPUID
+	nrSetCPUID2      = 0x90
 	nrGetXSAVE2      = 0xcf
 	nrSetXSAVE       = 0xa5
 	nrGetStatsFD     = 0xce
@@ -74,6 +78,19 @@ type MSR struct {
 
 // maxMSRs bounds one Get/SetMSRs call; the monitor moves a handful.
 const maxMSRs = 32
+
+// cpuidList is struct kvm_cpuid2 with room for all that KVM reports. gokvm's own
+// goes through reflection, which takes a millisecond of a start.
+//
+//	struct kvm_cpuid2 { __u32 nent; __u32 padding; struct kvm_cpuid_entry2 entries[]; };
+type cpuidList struct {
+	n       uint32
+	_       uint32
+	entries [maxCPUIDEntries]kvm.CPUIDEntry2
+}
+
+// maxCPUIDEntries is KVM_MAX_CPUID_ENTRIES.
+const maxCPUIDEntries = 256
 
 // msrList is struct kvm_msrs with room for maxMSRs entries.
 //

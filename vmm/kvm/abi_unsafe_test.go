@@ -12,11 +12,13 @@ import (
 // numbers depend on them.
 func TestSizes(t *testing.T) {
 	for name, s := range map[string]struct{ got, want uintptr }{
-		"kvm_irqfd":     {unsafe.Sizeof(irqfd{}), 32},
-		"kvm_ioeventfd": {unsafe.Sizeof(ioeventfd{}), 64},
-		"kvm_msr_entry": {unsafe.Sizeof(MSR{}), 16},
-		"kvm_msrs":      {unsafe.Offsetof(msrList{}.entries), sizeofMSRHeader},
-		"kvm_run.io":    {exitDataOffset, 32},
+		"kvm_irqfd":        {unsafe.Sizeof(irqfd{}), 32},
+		"kvm_ioeventfd":    {unsafe.Sizeof(ioeventfd{}), 64},
+		"kvm_msr_entry":    {unsafe.Sizeof(MSR{}), 16},
+		"kvm_msrs":         {unsafe.Offsetof(msrList{}.entries), sizeofListHeader},
+		"kvm_cpuid2":       {unsafe.Offsetof(cpuidList{}.entries), sizeofListHeader},
+		"kvm_cpuid_entry2": {unsafe.Sizeof(cpuidList{}.entries[0]), 40},
+		"kvm_run.io":       {exitDataOffset, 32},
 	} {
 		if s.got != s.want {
 			t.Errorf("%s: %d bytes, want %d", name, s.got, s.want)

@@ -39,10 +39,10 @@ func runData(page []byte) *kvm.RunData {
 const exitDataOffset = unsafe.Offsetof(kvm.RunData{}.Data)
 
 const (
-	sizeofIRQFD     = unsafe.Sizeof(irqfd{})
-	sizeofIOEventFD = unsafe.Sizeof(ioeventfd{})
-	sizeofMSRHeader = 8 // the flexible array does not count in the ioctl number
-	sizeofXSAVE     = 4096
+	sizeofIRQFD      = unsafe.Sizeof(irqfd{})
+	sizeofIOEventFD  = unsafe.Sizeof(ioeventfd{})
+	sizeofListHeader = 8 // of kvm_msrs and kvm_cpuid2; the flexible array does not count in the ioctl number
+	sizeofXSAVE      = 4096
 )
 
 // addressOf gives the host virtual address of a memory slot's backing.

@@ -74,16 +74,13 @@ func (s *System) Extension(capability int) int {
 // MaxVCPUs is how many vCPUs one VM may have on this host.
 func (s *System) MaxVCPUs() int { return max(s.Extension(capMaxVCPUs), 1) }
 
-// maxCPUIDEntries is KVM_MAX_CPUID_ENTRIES.
-const maxCPUIDEntries = 256
-
 // SupportedCPUID is KVM_GET_SUPPORTED_CPUID (4.46).
 func (s *System) SupportedCPUID() ([]kvm.CPUIDEntry2, error) {
-	c := &kvm.CPUID{Nent: maxCPUIDEntries, Entries: make([]kvm.CPUIDEntry2, maxCPUIDEntries)}
-	if err := kvm.GetSupportedCPUID(s.file.Fd(), c); err != nil {
+	c := &cpuidList{n: maxCPUIDEntries}
+	if _, err := ioctlPtr(int(s.file.Fd()), kvm.IIOWR(nrGetCPUID, sizeofListHeader), c); err != nil {
 		return nil, fmt.Errorf("get supported CPUID: %w", err)
 	}
-	return c.Entries[:c.Nent], nil
+	return c.entries[:c.n], nil
 }
 
 // Close closes /dev/kvm; VMs made from it live on.

@@ -85,7 +85,12 @@ func (v *VCPU) SetEvents(e *kvm.VCPUEvents) error { return kvm.SetVCPUEvents(v.f
 
 // SetCPUID is KVM_SET_CPUID2 (4.44).
 func (v *VCPU) SetCPUID(entries []kvm.CPUIDEntry2) error {
-	return kvm.SetCPUID2(v.file.Fd(), &kvm.CPUID{Nent: uint32(len(entries)), Entries: entries})
+	c := &cpuidList{n: uint32(len(entries))}
+	if copy(c.entries[:], entries) < len(entries) {
+		return fmt.Errorf("%d CPUID entries, at most %d", len(entries), maxCPUIDEntries)
+	}
+	_, err := ioctlPtr(int(v.file.Fd()), kvm.IIOW(nrSetCPUID2, sizeofListHeader), c)
+	return err
 }
 
 // ExtendedControl reads XCR0 by KVM_GET_XCRS (4.39).
@@ -130,7 +135,7 @@ func (v *VCPU) SetMSRs(msrs []MSR) error {
 	}
 	l := &msrList{n: uint32(len(msrs))}
 	copy(l.entries[:], msrs)
-	n, err := ioctlPtr(int(v.file.Fd()), kvm.IIOW(nrSetMSRs, sizeofMSRHeader), l)
+	n, err := ioctlPtr(int(v.file.Fd()), kvm.IIOW(nrSetMSRs, sizeofListHeader), l)
 	if err != nil {
 		return fmt.Errorf("set MSRs: %w", err)
 	}
