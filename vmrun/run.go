@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -100,11 +102,22 @@ func (o outcome) code(m *monitor, image string) (int, error) {
 	case o.exit != nil:
 		return int(o.exit.Code), nil
 	case o.failure != nil:
-		return int(o.failure.ExitCode), errors.New(o.failure.Message)
+		return int(o.failure.ExitCode), errors.New(printable(o.failure.Message))
 	case errors.Is(o.err, errMonitorGone):
 		return ExitFailure, m.postMortem(image)
 	}
 	return ExitFailure, o.err
+}
+
+// printable makes a guest's words fit for a terminal: nothing in them moves the
+// cursor or forges a line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 // errMonitorGone means that the monitor closed its control socket.

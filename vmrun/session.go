@@ -29,6 +29,7 @@ type session struct {
 	done    chan struct{}      // closed when serve returns
 
 	control *net.UnixConn
+	seen    map[uint32]bool // ports that the guest has connected to
 	started bool
 }
 
@@ -41,7 +42,7 @@ type guestConn struct {
 func newSession(p *pod.Pod, o Options, m *monitor) *session {
 	return &session{
 		start: startMessage(p, o), options: o, monitor: m,
-		conns: make(chan guestConn), inbox: make(chan proto.Message), done: make(chan struct{}),
+		seen: map[uint32]bool{}, conns: make(chan guestConn), inbox: make(chan proto.Message), done: make(chan struct{}),
 	}
 }
 
@@ -95,13 +96,15 @@ func (s *session) accept() {
 }
 
 // connected puts a new connection to its use. The monitor lets only the ports
-// of package proto through.
+// of package proto through. PID 1 connects to each before the app runs: whoever
+// comes second is not PID 1.
 func (s *session) connected(c guestConn) error {
+	if s.seen[c.port] {
+		return c.Close()
+	}
+	s.seen[c.port] = true
 	switch c.port {
 	case proto.ControlPort:
-		if s.control != nil {
-			return c.Close() // a second one is not ours
-		}
 		s.control = c.UnixConn
 		if err := proto.Write(c, s.start); err != nil {
 			return fmt.Errorf("tell the guest what to run: %w", err)
@@ -165,6 +168,9 @@ func (s *session) receive(ctx context.Context, msg proto.Message) *outcome {
 	case *proto.Started:
 		s.started = true
 	case *proto.Exit:
+		if err := s.awaitStreams(ctx); err != nil {
+			return &outcome{err: err}
+		}
 		s.finish(ctx)
 		return &outcome{exit: m}
 	case *proto.Failure:
@@ -172,6 +178,25 @@ func (s *session) receive(ctx context.Context, msg proto.Message) *outcome {
 		return &outcome{failure: m}
 	default:
 		return &outcome{err: fmt.Errorf("the guest sent a message that only the host sends: %T", m)}
+	}
+	return nil
+}
+
+// awaitStreams takes the output streams that the guest has opened but that have
+// not been seen here yet: they come by another socket than its messages.
+func (s *session) awaitStreams(ctx context.Context) error {
+	for s.start.Stdout && !s.seen[proto.StdoutPort] || s.start.Stderr && !s.seen[proto.StderrPort] {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case c, ok := <-s.conns:
+			if !ok {
+				return errMonitorGone
+			}
+			if err := s.connected(c); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
