@@ -27,12 +27,10 @@ func nextAction(current, written uint32) action {
 	if written == stateReset {
 		return actReset
 	}
-	if current&StatusFailed != 0 {
-		return actRefuse // 2.1.1: given up until reset
-	}
 	if written == current || written == current|StatusFailed {
 		return actAccept
 	}
+	// With FAILED set none of these fits: given up until reset (2.1.1).
 	steps := [...]struct {
 		from, to uint32
 		act      action

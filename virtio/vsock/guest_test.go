@@ -345,6 +345,16 @@ func (s *socket) Write(p []byte) (int, error) {
 
 func (s *socket) credit() uint32 { return s.peerBuf - (s.sent - s.peerFwd) }
 
+// fence returns when the device has taken all that was sent before.
+func (s *socket) fence() {
+	s.g.t.Helper()
+	s.g.mu.Lock()
+	s.peerBuf = 0
+	s.g.mu.Unlock()
+	s.send(opCreditRequest, 0, nil)
+	s.g.wait("CREDIT_UPDATE", func() bool { return s.peerBuf == windowSize })
+}
+
 // closeWrite tells the host that no more comes.
 func (s *socket) closeWrite() { s.send(opShutdown, shutdownSend, nil) }
 

@@ -45,6 +45,7 @@ const (
 	portService = 5000
 	portRefused = 5001
 	portHangs   = 5002 // until the context ends
+	portPlain   = 5003 // portService without CloseRead
 )
 
 var errRefused = errors.New("connection refused")
@@ -59,6 +60,10 @@ func (s *services) dial(ctx context.Context, port uint32) (Conn, error) {
 		mine, theirs := pair(s.t)
 		s.conns <- mine
 		return &countingConn{theirs, &s.reads}, nil
+	case portPlain:
+		mine, theirs := pair(s.t)
+		s.conns <- mine
+		return struct{ Conn }{theirs}, nil
 	case portHangs:
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -243,6 +243,7 @@ func TestHalfClose(t *testing.T) {
 		s := g.mustConnect(portService)
 		host := <-services.conns
 		s.send(opShutdown, shutdownReceive, nil)
+		s.fence()
 		for {
 			if _, err := host.Write(make([]byte, 1000)); err != nil {
 				break
@@ -256,6 +257,20 @@ func TestHalfClose(t *testing.T) {
 		}
 		s.closeWrite()
 		s.waitReset()
+	})
+	t.Run("guest reads no more and the host cannot be told", func(t *testing.T) {
+		s := g.mustConnect(portPlain)
+		host := <-services.conns
+		s.send(opShutdown, shutdownReceive, nil)
+		s.fence()
+		if err := all(7).copyTo(host); err != nil { // into the void
+			t.Error(err)
+		}
+		s.closeWrite()
+		s.waitReset()
+		if len(s.received) != 0 {
+			t.Errorf("guest got %d bytes after it had refused them", len(s.received))
+		}
 	})
 	t.Run("host dies", func(t *testing.T) {
 		s := g.mustConnect(portService)
