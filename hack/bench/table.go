@@ -36,9 +36,12 @@ func (l *lab) table(r launch.Report, s starts) (string, error) {
 		fmt.Sprintf("at most %d MiB", targetRSS/mebibyte))
 	row("CPU time of the monitor, guest included", fmt.Sprintf("%.0f ms", float64(r.CPUTime)/milliSeconds), "")
 	row("monitor's start to the first guest instruction", fmt.Sprintf("%.1f ms", float64(at(r, launch.MarkEntry).Nanoseconds)/milliSeconds), "")
-	row("process start to first guest instruction and exit, clearrun with signature check", fmt.Sprintf("%.1f ms", float64(s.clearrun)/milliSeconds), "")
-	row("the same, QEMU microvm", fmt.Sprintf("%.1f ms", float64(s.qemu)/milliSeconds), "")
-	row("ratio of the two", fmt.Sprintf("%.2f", float64(s.clearrun)/float64(s.qemu)), fmt.Sprintf("at most %.2f", targetRatio))
+	const start = "process start to first guest instruction and exit, "
+	row(start+"QEMU microvm", fmt.Sprintf("%.1f ms", float64(s.qemu)/milliSeconds), "")
+	row(start+"monitor", fmt.Sprintf("%.1f ms", float64(s.monitor)/milliSeconds), "")
+	row("ratio of the monitor to QEMU", fmt.Sprintf("%.2f", float64(s.monitor)/float64(s.qemu)), fmt.Sprintf("at most %.2f", targetRatio))
+	row(start+"clearrun, signature check and all", fmt.Sprintf("%.1f ms", float64(s.clearrun)/milliSeconds), "")
+	row("ratio of clearrun to QEMU", fmt.Sprintf("%.2f", float64(s.clearrun)/float64(s.qemu)), "")
 	for _, name := range []string{"clearrun", "clearrun.bare", "clearrun-monitor", "vmlinux", "initramfs.cpio"} {
 		info, err := os.Stat(filepath.Join(l.build, name))
 		if err != nil {

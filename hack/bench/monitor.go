@@ -1,0 +1,84 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/vmm/launch"
+)
+
+// monitorAlone times the monitor process as vmrun starts it, without the
+// command line tool around it: what QEMU's process is to compare with.
+func (l *lab) monitorAlone(kernel string) (time.Duration, error) {
+	k, err := os.Open(kernel)
+	if err != nil {
+		return 0, err
+	}
+	defer k.Close()
+	info, err := k.Stat()
+	if err != nil {
+		return 0, err
+	}
+	kvm, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer kvm.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "ours"), os.NewFile(uintptr(pair[1]), "theirs")
+	defer ours.Close()
+	defer theirs.Close()
+	report, err := os.Create(l.path("report.json"))
+	if err != nil {
+		return 0, err
+	}
+	defer report.Close()
+	config, err := l.monitorConfig(info.Size())
+	if err != nil {
+		return 0, err
+	}
+	defer config.Close()
+	cmd := exec.Command(filepath.Join(l.build, "clearrun-monitor"))
+	cmd.ExtraFiles = []*os.File{config, k, kvm, theirs, report}
+	cmd.Env = []string{"GOMAXPROCS=2"}
+	began := time.Now()
+	out, err := cmd.CombinedOutput()
+	took := time.Since(began)
+	if err != nil {
+		return 0, fmt.Errorf("monitor: %w: %s", err, out)
+	}
+	return took, nil
+}
+
+// The monitor's descriptors, in the order of ExtraFiles.
+const (
+	kernelFD = launch.ConfigFD + 1 + iota
+	kvmFD
+	controlFD
+	reportFD
+)
+
+func (l *lab) monitorConfig(kernelSize int64) (*os.File, error) {
+	f, err := os.Create(l.path("config.json"))
+	if err != nil {
+		return nil, err
+	}
+	err = json.NewEncoder(f).Encode(launch.Config{
+		KVM: kvmFD, Memory: 128 * mebibyte, VCPUs: 1, Kernel: launch.Section{FD: kernelFD, Size: kernelSize},
+		Control: controlFD, Report: reportFD, Console: -1,
+	})
+	if _, seek := f.Seek(0, 0); err != nil || seek != nil {
+		return nil, errors.Join(err, seek, f.Close())
+	}
+	return f, nil
+}
