@@ -36,18 +36,18 @@ type monitor struct {
 	killing sync.Once
 }
 
-// startMonitor starts a monitor for p. All that it needs is opened here, under
-// the user's own rights; it opens nothing itself.
-func startMonitor(p *pod.Pod, o Options) (_ *monitor, err error) {
+// startMonitor starts a monitor with the configuration that configure makes, on
+// top of the descriptors that every monitor gets. All that it needs is opened
+// here, under the user's own rights; it opens nothing itself.
+func startMonitor(b *bundle.Bundle, configure func(*launcher, *launch.Config) error) (_ *monitor, err error) {
 	l := &launcher{}
 	defer l.close()
 	kvm, err := openKVM(KVMPath)
 	if err != nil {
 		return nil, err
 	}
-	l.own(kvm)
-	cfg, err := l.config(p, o, kvm)
-	if err != nil {
+	cfg := &launch.Config{KVM: l.pass(l.own(kvm)), Memory: DefaultMemory, VCPUs: DefaultCPUs, Console: -1}
+	if err := configure(l, cfg); err != nil {
 		return nil, err
 	}
 	m := &monitor{stderr: &tail{}, waited: make(chan struct{})}
@@ -58,7 +58,7 @@ func startMonitor(p *pod.Pod, o Options) (_ *monitor, err error) {
 		m.control.Close()
 		return nil, err
 	}
-	if err := m.start(l, cfg, o.Bundle); err != nil {
+	if err := m.start(l, cfg, b); err != nil {
 		m.control.Close()
 		m.reports.Close()
 		return nil, err
@@ -105,42 +105,53 @@ func (l *launcher) pass(f *os.File) int {
 	return launch.ConfigFD + len(l.inherited)
 }
 
-func (l *launcher) config(p *pod.Pod, o Options, kvm *os.File) (*launch.Config, error) {
-	kernel, err := o.Bundle.Part(bundle.Kernel)
+// ownGuest makes cfg boot the guest that b carries.
+func (l *launcher) ownGuest(cfg *launch.Config, b *bundle.Bundle) error {
+	kernel, err := b.Part(bundle.Kernel)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	initramfs, err := o.Bundle.Part(bundle.Initramfs)
+	initramfs, err := b.Part(bundle.Initramfs)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	exe := l.pass(o.Bundle.File)
-	root := p.RootFS.Info
-	cfg := &launch.Config{
-		KVM:       l.pass(kvm),
-		Memory:    DefaultMemory,
-		VCPUs:     DefaultCPUs,
-		Kernel:    launch.Section{FD: exe, Offset: kernel.Offset, Size: kernel.Size},
-		Initramfs: launch.Section{FD: exe, Offset: initramfs.Offset, Size: initramfs.Size},
-		CmdLine:   o.KernelArgs,
-		Root: &launch.Disk{
+	exe := l.pass(b.File)
+	cfg.Kernel = launch.Section{FD: exe, Offset: kernel.Offset, Size: kernel.Size}
+	cfg.Initramfs = launch.Section{FD: exe, Offset: initramfs.Offset, Size: initramfs.Size}
+	return nil
+}
+
+// size sets memory, rounded up to what a VM can have, and vCPUs; 0 keeps the
+// default.
+func size(cfg *launch.Config, memory uint64, cpus int) {
+	if memory != 0 {
+		cfg.Memory = (memory + memoryUnit - 1) &^ (memoryUnit - 1)
+	}
+	if cpus != 0 {
+		cfg.VCPUs = cpus
+	}
+}
+
+// configurePod makes the configuration of a monitor that runs p.
+func configurePod(p *pod.Pod, o Options) func(*launcher, *launch.Config) error {
+	return func(l *launcher, cfg *launch.Config) error {
+		if err := l.ownGuest(cfg, o.Bundle); err != nil {
+			return err
+		}
+		size(cfg, p.Resources.MemoryBytes, p.Resources.CPUs)
+		root := p.RootFS.Info
+		cfg.Root = &launch.Disk{
 			FD: l.pass(p.RootFS.File()), Size: root.DataBlocks * blockSize, DataBlocks: root.DataBlocks,
 			HashOffset: root.HashOffset, RootHash: root.RootHash[:], Salt: root.Salt,
-		},
-		Ports:   []uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort},
-		Console: -1,
-		Marks:   o.OnReport != nil,
+		}
+		cfg.CmdLine = o.KernelArgs
+		cfg.Ports = []uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort}
+		cfg.Marks = o.OnReport != nil
+		if o.Console != nil {
+			cfg.Console = l.pass(o.Console)
+		}
+		return nil
 	}
-	if n := p.Resources.MemoryBytes; n != 0 {
-		cfg.Memory = (n + memoryUnit - 1) &^ (memoryUnit - 1)
-	}
-	if n := p.Resources.CPUs; n != 0 {
-		cfg.VCPUs = n
-	}
-	if o.Console != nil {
-		cfg.Console = l.pass(o.Console)
-	}
-	return cfg, nil
 }
 
 // blockSize is that of the root image and its hash tree; memoryUnit is what a

@@ -68,7 +68,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	m, err := startMonitor(p, o)
+	m, err := startMonitor(o.Bundle, configurePod(p, o))
 	if err != nil {
 		return ExitFailure, err
 	}

@@ -38,6 +38,9 @@ func run(cfg *launch.Config, began time.Time) launch.Report {
 	case errors.Is(err, vmm.ErrPoweredOff):
 		r.Outcome = launch.PoweredOff
 		err = nil
+	case errors.Is(err, errReached):
+		r.Outcome = launch.Reached
+		err = nil
 	case errors.As(err, &corrupt):
 		r.Outcome = launch.Corrupt
 	case errors.Is(err, vmm.ErrCrashed):
@@ -75,6 +78,9 @@ type corruptError struct {
 }
 
 func (e *corruptError) Error() string { return fmt.Sprintf("block %d: %v", e.block, e.err) }
+
+// errReached means that the guest has come to the mark to stop at.
+var errReached = errors.New("mark reached")
 
 // maxMarks bounds what a guest can make the monitor remember.
 const maxMarks = 256
@@ -196,6 +202,9 @@ func (v *vm) mark(m byte) {
 	defer v.mu.Unlock()
 	if len(v.marks) < maxMarks {
 		v.marks = append(v.marks, launch.Mark{Mark: m, Nanoseconds: time.Since(v.began).Nanoseconds(), Instructions: n})
+	}
+	if m != 0 && m == v.cfg.StopAt {
+		v.cancel(errReached)
 	}
 }
 

@@ -38,7 +38,7 @@ func main() {
 	if err := json.NewEncoder(out).Encode(report); err != nil && !errors.Is(err, unix.EPIPE) {
 		fmt.Fprintln(os.Stderr, "clearrun-monitor: write report:", err)
 	}
-	if report.Outcome != launch.PoweredOff {
+	if report.Outcome != launch.PoweredOff && report.Outcome != launch.Reached {
 		os.Exit(exitFailed)
 	}
 	os.Exit(exitPoweredOff)

@@ -39,6 +39,7 @@ func commands() []command {
 	return []command{
 		{"run", "verify an image and run its app (the default command)", runCommand},
 		{"trust", "manage the keys that may sign images", trustCommand},
+		{"boot", "boot a kernel and show where its start spends its time", bootCommand},
 		{"doctor", "say what this host offers each tier, and what it lacks", doctorCommand},
 		{"version", "print the versions of clearrun and the guest it carries", versionCommand},
 	}

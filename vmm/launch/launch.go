@@ -54,6 +54,7 @@ type Config struct {
 	Console int // descriptor that takes the serial console, or -1
 	Report  int // descriptor that takes the Report
 	Marks   bool
+	StopAt  uint8 // end the VM at this mark; 0: at none
 }
 
 // GuestCID is the guest's vsock context ID; each VM has a device of its own, so
@@ -65,6 +66,7 @@ type Outcome string
 
 const (
 	PoweredOff Outcome = "powered-off"
+	Reached    Outcome = "reached" // the mark to stop at
 	Crashed    Outcome = "crashed"
 	Corrupt    Outcome = "corrupt-image"
 	Failed     Outcome = "failed"
@@ -75,6 +77,7 @@ const (
 const (
 	MarkEntry   = 0
 	MarkInit    = 1
+	MarkMain    = 0x10 // PID 1 runs its own code, behind Go's runtime
 	MarkStarted = 0x15 // the app has been executed
 )
 

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// bootOptions are the options of `clearrun boot`.
+type bootOptions struct {
+	globals
+	kernel, initrd, cmdline string
+	memory, until, json     string
+	cpus, runs              int
+	console                 bool
+	timeout                 time.Duration
+}
+
+// maxRuns keeps a typing error from running for days.
+const maxRuns = 1000
+
+// bootCommand is `clearrun boot`.
+func bootCommand(args []string, g globals, io stdio) (int, error) {
+	o := &bootOptions{globals: g}
+	f := newFlags("boot [options]", "Boot a kernel, no image needed, and show where a start spends its time.\nA guest marks milestones by writing a byte to I/O port 0xf4.", &o.globals, io)
+	f.StringVar(&o.kernel, "kernel", "", "uncompressed vmlinux (default: clearrun's own guest)")
+	f.StringVar(&o.initrd, "initrd", "", "initramfs for --kernel")
+	f.StringVar(&o.cmdline, "cmdline", "", "append to the kernel's command line")
+	f.StringVarP(&o.memory, "memory", "m", "128M", "memory of the VM")
+	f.IntVar(&o.cpus, "cpus", 1, "virtual CPUs, 1 to 32")
+	f.IntVar(&o.runs, "runs", 1, "how often to boot")
+	f.StringVar(&o.until, "until", "init", "where a run ends: pid1, init (its own code), poweroff, or the number of a mark")
+	f.StringVar(&o.json, "json", "", "write every run's figures to this file, - for standard output")
+	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr (which takes time of its own)")
+	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "end a run after this time")
+	if err := f.Parse(args); err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if f.NArg() > 0 {
+		return vmrun.ExitFailure, fmt.Errorf("unexpected argument %q: a kernel is given by --kernel", f.Arg(0))
+	}
+	bo, err := o.resolve(io)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	reports, err := o.boot(bo, io)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if o.json != "-" {
+		if _, err := fmt.Fprint(io.out, summarize(reports).table()); err != nil {
+			return vmrun.ExitFailure, err
+		}
+	}
+	if o.json == "" {
+		return 0, nil
+	}
+	return 0, writeReports(o.json, reports, io)
+}
+
+// resolve checks the options and opens what they name.
+func (o *bootOptions) resolve(io stdio) (vmrun.BootOptions, error) {
+	bo := vmrun.BootOptions{CmdLine: o.cmdline, CPUs: o.cpus}
+	var err error
+	if bo.Memory, err = pod.ParseSize(o.memory); err != nil || bo.Memory < minMemory || bo.Memory > maxMemory {
+		return bo, fmt.Errorf("--memory %s: want 64M to 64G", o.memory)
+	}
+	if o.cpus < 1 || o.cpus > maxCPUs {
+		return bo, fmt.Errorf("--cpus %d: want 1 to %d", o.cpus, maxCPUs)
+	}
+	if o.runs < 1 || o.runs > maxRuns {
+		return bo, fmt.Errorf("--runs %d: want 1 to %d", o.runs, maxRuns)
+	}
+	if bo.StopAt, err = parseUntil(o.until); err != nil {
+		return bo, err
+	}
+	if o.initrd != "" && o.kernel == "" {
+		return bo, errors.New("--initrd goes with --kernel: clearrun's own guest has its own")
+	}
+	if o.kernel != "" {
+		if bo.Kernel, err = os.Open(o.kernel); err != nil {
+			return bo, err
+		}
+	}
+	if o.initrd != "" {
+		if bo.Initramfs, err = os.Open(o.initrd); err != nil {
+			return bo, err
+		}
+	}
+	if o.console {
+		bo.Console = io.err
+	}
+	return bo, nil
+}
+
+// parseUntil gives the mark to stop at; 0: none.
+func parseUntil(s string) (uint8, error) {
+	switch s {
+	case "pid1":
+		return launch.MarkInit, nil
+	case "init":
+		return launch.MarkMain, nil
+	case "poweroff":
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 0, 8)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("--until %q: want pid1, init, poweroff, or a mark from 1 to 255", s)
+	}
+	return uint8(n), nil
+}
+
+// boot runs all the runs.
+func (o *bootOptions) boot(bo vmrun.BootOptions, io stdio) ([]launch.Report, error) {
+	b, err := bundle.Open("/proc/self/exe")
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	bo.Bundle = b
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := watchSignals(cancel)
+	defer signals.stop()
+	go func() {
+		for range signals.forward {
+			cancel(errors.New("interrupted: the VM was ended"))
+		}
+	}()
+	var reports []launch.Report
+	for n := range o.runs {
+		if isTerminal(io.err) && o.runs > 1 {
+			fmt.Fprintf(io.err, "\rrun %d of %d", n+1, o.runs)
+		}
+		run, stop := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("run %d did not end in %v (--timeout)", n+1, o.timeout))
+		r, err := vmrun.Boot(run, bo)
+		stop()
+		if err != nil {
+			return nil, err
+		}
+		reports = append(reports, r)
+	}
+	if isTerminal(io.err) && o.runs > 1 {
+		fmt.Fprintln(io.err)
+	}
+	return reports, nil
+}
+
+func writeReports(path string, reports []launch.Report, io stdio) error {
+	data, err := json.MarshalIndent(reports, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	if path == "-" {
+		_, err := io.out.Write(data)
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}
