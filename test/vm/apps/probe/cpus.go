@@ -1,0 +1,75 @@
+package main
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Thread is one that was bound to a CPU.
+type Thread struct {
+	CPU   int   // that it was bound to
+	On    []int // CPUs that it found itself on
+	Steps int   // that it made in turn with the other threads
+	Error string
+}
+
+// turns is how often each thread waits for all the others.
+const turns = 100
+
+// occupyCPUs runs one thread on each CPU. They advance in turns, so that none gets to
+// its end unless all do.
+func occupyCPUs(n int) ([]Thread, error) {
+	threads := make([]Thread, n)
+	steps := make([]atomic.Int64, n)
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	for i := range threads {
+		all.Go(func() {
+			runtime.LockOSThread() // and never unlocked: the thread ends with its goroutine
+			t := &threads[i]
+			t.CPU = i
+			if err := t.run(steps, &failed); err != nil {
+				t.Error = err.Error()
+				failed.Store(true)
+			}
+		})
+	}
+	all.Wait()
+	return threads, nil
+}
+
+// run binds the thread and makes its steps.
+func (t *Thread) run(steps []atomic.Int64, failed *atomic.Bool) error {
+	if err := bind(t.CPU); err != nil {
+		return err
+	}
+	seen := map[int]bool{}
+	for turn := range int64(turns) {
+		cpu, err := currentCPU()
+		if err != nil {
+			return err
+		}
+		if !seen[cpu] {
+			seen[cpu] = true
+			t.On = append(t.On, cpu)
+		}
+		t.Steps++
+		steps[t.CPU].Store(turn + 1)
+		for i := range steps {
+			for steps[i].Load() <= turn && !failed.Load() {
+				runtime.Gosched()
+			}
+		}
+	}
+	return nil
+}
+
+// bind binds the calling thread to a CPU.
+func bind(cpu int) error {
+	var set unix.CPUSet
+	set.Set(cpu)
+	return unix.SchedSetaffinity(0, &set)
+}
