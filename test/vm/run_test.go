@@ -23,7 +23,7 @@ const (
 
 // patience bounds a wait for something that must happen. A VM on an emulated kernel
 // takes its time, and so does a busy machine.
-const patience = 8 * time.Minute
+const patience = 4 * time.Minute
 
 // vmSlots bounds the VMs that run at a time.
 var vmSlots = make(chan struct{}, 2)

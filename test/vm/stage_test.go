@@ -145,7 +145,7 @@ func nobodysPlace(t *testing.T) place {
 	return p
 }
 
-// runFiles lists the files below dir.
+// tree lists the files below dir.
 func tree(t *testing.T, dir string) []string {
 	t.Helper()
 	var names []string

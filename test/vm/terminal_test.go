@@ -124,9 +124,9 @@ func TestTerminal(t *testing.T) {
 		p.expect(t, `line: "hello\n"`)
 		p.enter(t, ctrlC)
 		p.expect(t, "interrupted\r\n")
-		p.expect(t, "raw\r\n")
+		p.expect(t, "raw\r")
 		p.enter(t, ctrlC)
-		p.expect(t, "byte: 0x03\r\n")
+		p.expect(t, "byte: 0x03\r")
 	})
 	if code != 255 {
 		t.Errorf("exit code %d, want 255\n%s", code, p.screen.String())

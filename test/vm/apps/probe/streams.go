@@ -132,12 +132,12 @@ func terminal([]string) error {
 	if err := makeRaw(0); err != nil {
 		return err
 	}
-	fmt.Print("raw\r\n")
+	fmt.Println("raw")
 	b, err := in.ReadByte()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("byte: %#02x\r\n", b)
+	fmt.Printf("byte: %#02x\n", b)
 	os.Exit(255)
 	return nil
 }
