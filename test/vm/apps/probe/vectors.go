@@ -255,8 +255,10 @@ func (h *holder) mixed(p *VectorPhase) error {
 func (h *holder) signalled(p *VectorPhase) error {
 	x := h.holding(p.Name, h.width)
 	h.exchange(x, signalRounds)
-	x.calls[2] = call{number: unix.SYS_TGKILL,
-		args: [3]uintptr{uintptr(os.Getpid()), uintptr(unix.Gettid()), uintptr(unix.SIGUSR1)}}
+	x.calls[2] = call{
+		number: unix.SYS_TGKILL,
+		args:   [3]uintptr{uintptr(os.Getpid()), uintptr(unix.Gettid()), uintptr(unix.SIGUSR1)},
+	}
 	x.callCount = 3
 	return p.take(x)
 }

@@ -1,5 +1,7 @@
 package main
 
+//lint:file-ignore U1000 vectors_amd64.s uses what seems to be unused
+
 import (
 	"runtime"
 	"unsafe"
@@ -38,7 +40,7 @@ type call struct {
 // maxCalls is how many system calls a round may make.
 const maxCalls = 3
 
-// Numbers of the system call interface that the assembly needs.
+// Numbers of the system call interface for the assembly.
 const (
 	interrupted   = -int(unix.EINTR)
 	callSigreturn = unix.SYS_RT_SIGRETURN
