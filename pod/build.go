@@ -40,7 +40,16 @@ func New(verdict trust.Verdict, entry *store.Entry, o Overrides) (*Pod, error) {
 	if entry == nil || !verdict.Grants(entry.Digest) {
 		return nil, errors.New("pod: no permission to run this image")
 	}
-	meta := entry.Meta
+	p, err := assemble(verdict, entry.Meta, o)
+	if err != nil {
+		return nil, err
+	}
+	p.RootFS = entry
+	return p, nil
+}
+
+// assemble makes the Pod but for its root.
+func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error) {
 	fail := func(err error) (*Pod, error) { return nil, fmt.Errorf("image %s: %w", meta.Name, err) }
 	app, err := chooseApp(meta, o)
 	if err != nil {
@@ -53,7 +62,6 @@ func New(verdict trust.Verdict, entry *store.Entry, o Overrides) (*Pod, error) {
 	p := &Pod{
 		Verdict:      verdict,
 		Image:        meta,
-		RootFS:       entry,
 		Name:         string(meta.Name),
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
@@ -66,6 +74,9 @@ func New(verdict trust.Verdict, entry *store.Entry, o Overrides) (*Pod, error) {
 		return fail(err)
 	}
 	if p.App, err = mergeApp(meta, app, iso, o); err != nil {
+		return fail(err)
+	}
+	if err := p.restrict(verdict.Limits(), o); err != nil {
 		return fail(err)
 	}
 	return p, nil

@@ -25,6 +25,7 @@ type Options struct {
 
 	Store   *store.Store
 	Keyring *trust.Keyring // may be nil with InsecureNoVerify
+	Policy  *trust.Policy  // nil: there is no policy file
 	// MinTier is the least isolation asked for. Zero: vm.
 	MinTier trust.Tier
 	// InsecureNoVerify skips the signature, for this run only.
@@ -103,10 +104,13 @@ func (o Options) request(meta image.Meta, evidence trust.Evidence, source image.
 		Evidence:         evidence,
 		MinTier:          o.MinTier,
 		InsecureNoVerify: o.InsecureNoVerify,
+		Labels:           meta.Labels,
+		Policy:           o.Policy,
 	}
 }
 
-// examine reads the file once and looks at its signature.
+// examine reads the file once and looks at its signature. Unless the policy knows of
+// images that need none, one without a good signature ends here.
 func (o Options) examine(ctx context.Context, file io.Reader) (trust.Evidence, error) {
 	if o.InsecureNoVerify {
 		return trust.Unsigned(ctx, file)
@@ -114,11 +118,29 @@ func (o Options) examine(ctx context.Context, file io.Reader) (trust.Evidence, e
 	if o.Keyring == nil {
 		return trust.Evidence{}, errors.New("no keyring to check the signature with")
 	}
+	if !o.Policy.NeedsSignature() {
+		return o.inspect(ctx, file)
+	}
 	signature, err := readSignature(o.signaturePath())
 	if err != nil {
 		return trust.Evidence{}, err
 	}
 	return o.Keyring.Examine(ctx, file, signature)
+}
+
+// inspect is examine for images that may lack a signature: only the file beside the
+// image may, not one that the user named.
+func (o Options) inspect(ctx context.Context, file io.Reader) (trust.Evidence, error) {
+	if o.SignaturePath == "" {
+		if _, err := os.Lstat(o.signaturePath()); errors.Is(err, fs.ErrNotExist) {
+			return o.Keyring.Inspect(ctx, file, nil)
+		}
+	}
+	signature, err := readSignature(o.signaturePath())
+	if err != nil {
+		return trust.Evidence{}, err
+	}
+	return o.Keyring.Inspect(ctx, file, signature)
 }
 
 func readSignature(path string) ([]byte, error) {

@@ -3,6 +3,7 @@ package trust
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/clearrun/clearrun/image"
@@ -18,8 +19,14 @@ type Request struct {
 	Evidence Evidence
 	// MinTier is the least isolation that the user asks for. Zero: vm.
 	MinTier Tier
-	// InsecureNoVerify waives the signature, for this Verdict alone.
+	// InsecureNoVerify waives the signature, for this Verdict alone, if the policy
+	// lets it.
 	InsecureNoVerify bool
+	// Labels are those in the image, which a policy may ask for.
+	Labels []image.NameValue
+	// Policy is what to decide by. Nil, there is no policy file: signed images run,
+	// at tier vm.
+	Policy *Policy
 }
 
 // noPolicyTier is the tier of every image as long as no policy says otherwise: a user
@@ -30,24 +37,16 @@ const noPolicyTier = TierVM
 const howUnverified = "not verified"
 
 // Decide mints the Verdict for an image, or says what is missing and what to do
-// about it. Without a policy file, signed images run, at tier vm.
+// about it. The first rule of the policy that matches the image decides.
 func Decide(r Request) (Verdict, error) {
 	if err := r.check(); err != nil {
 		return Verdict{}, fmt.Errorf("trust: %w", err)
 	}
-	v := Verdict{digest: r.Digest, name: r.Name, tier: max(r.MinTier, noPolicyTier)}
-	if r.InsecureNoVerify {
-		v.how = howUnverified
-		return v, nil
+	ruling := r.rule()
+	if err := ruling.refusal(); err != nil {
+		return Verdict{}, err
 	}
-	best, prefix, ok := r.Evidence.voucherFor(r.Name)
-	if !ok {
-		return Verdict{}, r.Evidence.refusal(r.Name)
-	}
-	v.signer = best.signer
-	v.how = fmt.Sprintf("signed by %s, key %s, trusted for %s",
-		best.signer.Identity, best.signer.Fingerprint, prefixWords(prefix))
-	return v, nil
+	return ruling.verdict(), nil
 }
 
 func (r Request) check() error {
@@ -66,17 +65,35 @@ func (r Request) check() error {
 	return nil
 }
 
-// voucherFor returns a good signature that counts for the name, the one with the
-// longest prefix of several.
-func (e Evidence) voucherFor(name image.Name) (best vouch, prefix image.Name, ok bool) {
+// label returns the value of one of the image's labels.
+func (r Request) label(name string) (string, bool) {
+	return image.Meta{Labels: r.Labels}.Label(name)
+}
+
+// counted is a good signature that counts for a name, and why.
+type counted struct {
+	vouch
+	prefix image.Name
+}
+
+// countFor returns the good signatures by keys that are trusted for the name, one per
+// key, those with the longest prefix first.
+func (e Evidence) countFor(name image.Name) []counted {
+	var list []counted
 	for _, v := range e.good {
+		c := counted{vouch: v}
+		found := false
 		for _, p := range v.prefixes {
-			if name.Within(p) && (!ok || len(p) > len(prefix)) {
-				best, prefix, ok = v, p, true
+			if name.Within(p) && (!found || len(p) > len(c.prefix)) {
+				c.prefix, found = p, true
 			}
 		}
+		if found {
+			list = append(list, c)
+		}
 	}
-	return best, prefix, ok
+	slices.SortStableFunc(list, func(a, b counted) int { return len(b.prefix) - len(a.prefix) })
+	return list
 }
 
 // refusal says why nobody trusted vouches for the image. An empty name stands for one
@@ -89,6 +106,16 @@ func (e Evidence) refusal(name image.Name) error {
 	if name != "" {
 		about, placeholder = "image "+string(name), string(name)
 	}
+	reasons := e.reasons()
+	if len(reasons) == 0 {
+		return errors.New("trust: " + about + " carries no signature")
+	}
+	return fmt.Errorf("trust: %s is not signed by anyone trusted: %s; if you trust a signer: clearrun trust add --prefix %s key.asc",
+		about, strings.Join(reasons, "; "), placeholder)
+}
+
+// reasons says of each signature why it does not count, given that none does.
+func (e Evidence) reasons() []string {
 	var reasons []string
 	for _, v := range e.good {
 		var prefixes []string
@@ -98,10 +125,5 @@ func (e Evidence) refusal(name image.Name) error {
 		reasons = append(reasons, fmt.Sprintf("key %s (%s) has signed, but is trusted only for %s",
 			v.signer.KeyID, v.signer.Identity, strings.Join(prefixes, ", ")))
 	}
-	reasons = append(reasons, e.bad...)
-	if len(reasons) == 0 {
-		return errors.New("trust: " + about + " carries no signature")
-	}
-	return fmt.Errorf("trust: %s is not signed by anyone trusted: %s; if you trust a signer: clearrun trust add --prefix %s key.asc",
-		about, strings.Join(reasons, "; "), placeholder)
+	return append(reasons, e.bad...)
 }

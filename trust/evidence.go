@@ -24,7 +24,8 @@ import (
 // Verdict once the image's name is known. The zero Evidence shows nothing.
 type Evidence struct {
 	source   image.Digest
-	verified bool // signatures were looked at
+	verified bool      // signatures were looked at
+	at       time.Time // when
 	good     []vouch
 	bad      []string // one line per signature that is not good
 }
@@ -33,6 +34,7 @@ type Evidence struct {
 type vouch struct {
 	signer   Signer
 	prefixes []image.Name // that the key is trusted for
+	made     time.Time    // when, as the signer says
 }
 
 // Source returns the sha512 of the bytes as distributed.
@@ -50,28 +52,59 @@ func Unsigned(ctx context.Context, signed io.Reader) (Evidence, error) {
 // nobody vouches for need not be looked at any further. Whether it is the right one
 // for the image is for Decide to say.
 func (k *Keyring) Examine(ctx context.Context, signed io.Reader, signature []byte) (Evidence, error) {
-	candidates, err := readSignatures(signature)
+	e, checks, err := k.prepare(signature)
 	if err != nil {
 		return Evidence{}, err
 	}
-	trusted, err := k.load()
-	if err != nil {
-		return Evidence{}, err
-	}
-	e := Evidence{verified: true}
-	checks := e.plan(candidates, trusted)
 	if len(checks) == 0 { // whatever the bytes are: spare the reading
 		return Evidence{}, e.refusal("")
 	}
-	e.source, err = digestAll(ctx, signed, checks)
-	if err != nil {
+	if e, err = e.finish(ctx, signed, checks); err != nil {
 		return Evidence{}, err
-	}
-	for _, c := range checks {
-		e.conclude(c, k.now())
 	}
 	if len(e.good) == 0 {
 		return Evidence{}, e.refusal("")
+	}
+	return e, nil
+}
+
+// Inspect is Examine for those to whom it matters what is wrong with the signature,
+// and who can do without a good one: a policy may let such an image run. Without
+// a signature at all, it is nil.
+func (k *Keyring) Inspect(ctx context.Context, signed io.Reader, signature []byte) (Evidence, error) {
+	if signature == nil {
+		return Evidence{verified: true, at: k.now()}.finish(ctx, signed, nil)
+	}
+	e, checks, err := k.prepare(signature)
+	if err != nil {
+		return Evidence{}, err
+	}
+	return e.finish(ctx, signed, checks)
+}
+
+// prepare reads the signatures, and the keys that may have made them.
+func (k *Keyring) prepare(signature []byte) (Evidence, []*check, error) {
+	candidates, err := readSignatures(signature)
+	if err != nil {
+		return Evidence{}, nil, err
+	}
+	trusted, err := k.load()
+	if err != nil {
+		return Evidence{}, nil, err
+	}
+	e := Evidence{verified: true, at: k.now()}
+	checks := e.plan(candidates, trusted)
+	return e, checks, nil
+}
+
+// finish reads the bytes and concludes the checks over them.
+func (e Evidence) finish(ctx context.Context, signed io.Reader, checks []*check) (Evidence, error) {
+	var err error
+	if e.source, err = digestAll(ctx, signed, checks); err != nil {
+		return Evidence{}, err
+	}
+	for _, c := range checks {
+		e.conclude(c, e.at)
 	}
 	return e, nil
 }
@@ -152,7 +185,7 @@ func (e *Evidence) conclude(c *check, now time.Time) {
 		Fingerprint: c.copies[0].fingerprint(),
 		KeyID:       c.candidate.keyID(),
 		Identity:    identity(c.copies[0].entity, now),
-	}}
+	}, made: c.candidate.sig.CreationTime}
 	for _, t := range c.copies {
 		v.prefixes = append(v.prefixes, t.prefix)
 	}

@@ -1,6 +1,10 @@
 package trust
 
-import "github.com/clearrun/clearrun/image"
+import (
+	"slices"
+
+	"github.com/clearrun/clearrun/image"
+)
 
 // Signer is who vouched for an image.
 type Signer struct {
@@ -20,6 +24,7 @@ type Verdict struct {
 	signer Signer
 	tier   Tier
 	how    string
+	limits *Limits // of the policy's rule; nil: none
 }
 
 // Grants reports whether v permits to run the image with the given digest.
@@ -38,6 +43,16 @@ func (v Verdict) Signer() Signer { return v.signer }
 
 // Tier returns the least isolation that the image may run at.
 func (v Verdict) Tier() Tier { return v.tier }
+
+// Limits returns what the policy lets the app have at most.
+func (v Verdict) Limits() Limits {
+	if v.limits == nil {
+		return Limits{}
+	}
+	l := *v.limits
+	l.Capabilities = slices.Clone(l.Capabilities)
+	return l
+}
 
 // How says in one line how the decision was reached.
 func (v Verdict) How() string { return v.how }

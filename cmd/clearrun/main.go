@@ -39,6 +39,7 @@ func commands() []command {
 	return []command{
 		{"run", "verify an image and run its app (the default command)", runCommand},
 		{"trust", "manage the keys that may sign images", trustCommand},
+		{"policy", "check a policy file, and what it says about an image", policyCommand},
 		{"boot", "boot a kernel and show where its start spends its time", bootCommand},
 		{"doctor", "say what this host offers each tier, and what it lacks", doctorCommand},
 		{"version", "print the versions of clearrun and the guest it carries", versionCommand},
@@ -53,7 +54,7 @@ type globals struct {
 // addTo makes the global options part of a command's own.
 func (g *globals) addTo(f *pflag.FlagSet) {
 	f.StringVar(&g.storeDir, "store", g.storeDir, "folder of the image store")
-	f.StringVar(&g.configDir, "config-dir", g.configDir, "folder of the trusted keys and the store's key")
+	f.StringVar(&g.configDir, "config-dir", g.configDir, "folder of the trusted keys, the policy and the store's key")
 }
 
 // run dispatches argv and turns errors into a line on stderr.

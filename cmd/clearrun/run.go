@@ -230,8 +230,12 @@ func (o *runOptions) open(ctx context.Context, image string, v pod.Overrides, io
 	if err != nil {
 		return nil, err
 	}
+	policy, err := o.policy()
+	if err != nil {
+		return nil, err
+	}
 	po := pod.Options{
-		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, MinTier: trust.TierVM,
+		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, Policy: policy, MinTier: trust.TierVM,
 		InsecureNoVerify: o.insecure, Overrides: v,
 	}
 	if o.verbose || isTerminal(io.err) {

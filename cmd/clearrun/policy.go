@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/vmrun"
+)
+
+// exitRefused is the exit code of a check whose answer is no.
+const exitRefused = 1
+
+// policyCommand is `clearrun policy`.
+func policyCommand(args []string, g globals, io stdio) (int, error) {
+	const text = "Check the policy that says which images may run: policy.yaml in --config-dir or\n" +
+		"/etc/clearrun; a user's own in ~/.config/clearrun counts if there is neither."
+	if len(args) > 0 {
+		switch args[0] {
+		case "check":
+			return policyCheck(args[1:], g, io)
+		case "lint":
+			return policyLint(args[1:], g, io)
+		case "--help", "-h", "help":
+			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun policy check [--json] IMAGE\n  clearrun policy lint [FILE]\n", text)
+			return 0, nil
+		}
+		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want policy check or lint", args[0])
+	}
+	return vmrun.ExitFailure, errors.New("want policy check or lint; see clearrun policy --help")
+}
+
+// policy reads the policy in force; nil: there is none.
+func (g globals) policy() (*trust.Policy, error) {
+	places, err := trust.Places(g.configDir)
+	if err != nil {
+		return nil, err
+	}
+	return trust.LoadPolicy(places, pod.Vocabulary())
+}
+
+func policyLint(args []string, g globals, io stdio) (int, error) {
+	f := newFlags("policy lint [FILE]", "Look for mistakes in a policy file, that in force or another. Exit code 1: there are some.", &g, io)
+	if err := f.Parse(args); err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if f.NArg() > 1 {
+		return vmrun.ExitFailure, errors.New("want one file at most; see clearrun policy lint --help")
+	}
+	policy, err := g.readPolicy(f.Arg(0))
+	var faults trust.PolicyFaults
+	if errors.As(err, &faults) {
+		fmt.Fprintln(io.out, faults)
+		return exitRefused, nil
+	}
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if policy == nil {
+		fmt.Fprintln(io.out, "there is no policy file: images run that a trusted key has signed, at tier vm")
+		return 0, nil
+	}
+	fmt.Fprintf(io.out, "%s: no mistakes found\n", policy.Source())
+	return 0, nil
+}
+
+// readPolicy reads the named file, or the policy in force.
+func (g globals) readPolicy(path string) (*trust.Policy, error) {
+	if path == "" {
+		return g.policy()
+	}
+	return trust.ReadPolicy(path, pod.Vocabulary())
+}
+
+// checkOptions are the options of `clearrun policy check`.
+type checkOptions struct {
+	globals
+	signature string
+	insecure  bool
+	asJSON    bool
+}
+
+func (o *checkOptions) flags(io stdio) *pflag.FlagSet {
+	f := newFlags("policy check [--json] IMAGE",
+		"Explain rule by rule whether clearrun --vm IMAGE may run, without running it. Exit code 0: it may, 1: it is refused.",
+		&o.globals, io)
+	f.StringVar(&o.signature, "signature", "", "detached signature (default IMAGE.asc)")
+	f.BoolVar(&o.insecure, "insecure-no-verify", false, "explain a run with this option")
+	f.BoolVar(&o.asJSON, "json", false, "print JSON")
+	return f
+}
+
+func policyCheck(args []string, g globals, io stdio) (int, error) {
+	o := &checkOptions{globals: g}
+	f := o.flags(io)
+	if err := f.Parse(args); err != nil {
+		return vmrun.ExitFailure, err
+	}
+	if f.NArg() != 1 {
+		return vmrun.ExitFailure, errors.New("want one image; see clearrun policy check --help")
+	}
+	e, err := o.check(f.Arg(0))
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	code := exitRefused
+	if e.Allowed {
+		code = 0
+	}
+	if o.asJSON {
+		enc := json.NewEncoder(io.out)
+		enc.SetIndent("", "  ")
+		return code, enc.Encode(e)
+	}
+	printExplanation(io.out, e)
+	return code, nil
+}
+
+func (o *checkOptions) check(image string) (trust.Explanation, error) {
+	keys, err := trust.OpenKeyring(o.keyringDir())
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	policy, err := o.policy()
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	return pod.Check(context.Background(), pod.Options{
+		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
+		MinTier: trust.TierVM, InsecureNoVerify: o.insecure,
+	})
+}
+
+func printExplanation(w io.Writer, e trust.Explanation) {
+	policy := e.Policy
+	if policy == "" {
+		policy = "none; signed images run, at tier vm"
+	}
+	fmt.Fprintf(w, "image:  %s\ndigest: %s\npolicy: %s\n\n", e.Image, e.Digest, policy)
+	for _, r := range e.Rules {
+		where := ""
+		if r.Line > 0 {
+			where = fmt.Sprintf(" (line %d)", r.Line)
+		}
+		if r.Matches {
+			fmt.Fprintf(w, "rule %q%s matches\n", r.Name, where)
+			continue
+		}
+		fmt.Fprintf(w, "rule %q%s does not match: %s\n", r.Name, where, r.Reason)
+	}
+	for _, f := range e.Findings {
+		mark := "no "
+		if f.OK {
+			mark = "yes"
+		}
+		fmt.Fprintf(w, "  %s requires: %s\n      found:    %s\n", mark, f.Required, f.Found)
+	}
+	if e.Allowed {
+		fmt.Fprintf(w, "\nALLOWED at tier %s: %s\n", e.Tier, e.Decision)
+		return
+	}
+	fmt.Fprintf(w, "\nREFUSED: %s\n", e.Decision)
+}

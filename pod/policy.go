@@ -1,0 +1,122 @@
+package pod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/clearrun/clearrun/image/aci"
+	"github.com/clearrun/clearrun/trust"
+)
+
+// DefaultMemoryBytes is what a runner gives an app that asks for no amount of memory.
+const DefaultMemoryBytes = 256 << 20
+
+// Vocabulary gives policies the words that are this package's to know.
+func Vocabulary() trust.Vocabulary {
+	return trust.Vocabulary{
+		Capability: func(name string) error {
+			_, err := ParseCapabilities(name)
+			return err
+		},
+		Size: ParseSize,
+	}
+}
+
+// limitError is a Pod that asks for more than its rule of the policy allows.
+type limitError struct{ required, found string }
+
+func (e *limitError) Error() string {
+	return "the policy allows " + e.required + "; asked for: " + e.found
+}
+
+// restrict applies the limits of a policy. What image or user ask for beyond them is
+// refused; what they merely get by default is cut.
+func (p *Pod) restrict(l trust.Limits, o Overrides) error {
+	if err := p.Resources.restrict(l); err != nil {
+		return err
+	}
+	if l.Capabilities == nil {
+		return nil
+	}
+	allowed, err := ParseCapabilities(l.Capabilities...)
+	if err != nil {
+		return err
+	}
+	added, err := ParseCapabilities(o.CapAdd...)
+	if err != nil {
+		return err
+	}
+	asked := p.App.Capabilities & (added | ^DefaultCapabilities())
+	if excess := asked &^ allowed; excess != 0 {
+		return &limitError{fmt.Sprintf("capabilities [%s]", allowed), excess.String()}
+	}
+	p.App.Capabilities &= allowed
+	return nil
+}
+
+func (r *Resources) restrict(l trust.Limits) error {
+	if l.MemoryBytes > 0 {
+		if r.MemoryBytes > l.MemoryBytes {
+			return &limitError{"memory " + FormatSize(l.MemoryBytes), FormatSize(r.MemoryBytes)}
+		}
+		if r.MemoryBytes == 0 && l.MemoryBytes < DefaultMemoryBytes {
+			r.MemoryBytes = l.MemoryBytes
+		}
+	}
+	if l.CPUs > 0 && r.CPUs > l.CPUs {
+		return &limitError{fmt.Sprintf("%d CPUs", l.CPUs), fmt.Sprint(r.CPUs)}
+	}
+	return nil
+}
+
+// Check explains whether Open would open the image, without keeping or running
+// anything of it. It needs no Store. Unlike Open it looks into an image that nobody
+// has signed: its name is what the explanation is about.
+func Check(ctx context.Context, o Options) (trust.Explanation, error) {
+	fail := func(err error) (trust.Explanation, error) {
+		return trust.Explanation{}, fmt.Errorf("image %s: %w", o.Path, err)
+	}
+	file, err := openImage(ctx, o.Path)
+	if err != nil {
+		return fail(err)
+	}
+	defer file.Close()
+	evidence, err := o.inspectIfAsked(ctx, file)
+	if err != nil {
+		return fail(err)
+	}
+	if _, err := file.Seek(0, 0); err != nil {
+		return fail(err)
+	}
+	img, source, err := aci.Read(ctx, file, "", o.Limits)
+	if err != nil {
+		return fail(err)
+	}
+	defer img.Close()
+	e, verdict, err := trust.Explain(o.request(img.Meta(), evidence, source))
+	if err != nil || !e.Allowed {
+		return e, err
+	}
+	_, err = assemble(verdict, img.Meta(), o.Overrides)
+	var limit *limitError
+	switch {
+	case errors.As(err, &limit):
+		e.Refuse(trust.Finding{Required: "at most " + limit.required, Found: limit.found}, err)
+	case err != nil:
+		e.Refuse(trust.Finding{Required: "an app that can be run", Found: err.Error()}, err)
+	}
+	return e, nil
+}
+
+// inspectIfAsked looks at the signature, unless it is waived.
+func (o Options) inspectIfAsked(ctx context.Context, file *os.File) (trust.Evidence, error) {
+	if o.InsecureNoVerify {
+		return trust.Unsigned(ctx, file)
+	}
+	if o.Keyring == nil {
+		return trust.Evidence{}, errors.New("no keyring to check the signature with")
+	}
+	return o.inspect(ctx, file)
+}

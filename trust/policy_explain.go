@@ -1,0 +1,86 @@
+package trust
+
+// Explanation is how a policy comes to its decision about an image, for people to
+// read. It permits nothing; only a Verdict does.
+type Explanation struct {
+	Policy string `json:"policy"` // its file; empty: there is none
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	// Rules are those that were looked at, in order; the last one may match.
+	Rules []RuleMatch `json:"rules"`
+	// Rule is the one that decides; empty: none matches.
+	Rule     string    `json:"rule"`
+	Findings []Finding `json:"findings"`
+	Allowed  bool      `json:"allowed"`
+	Tier     string    `json:"tier,omitempty"`
+	// Decision is Verdict.How, or the refusal.
+	Decision string `json:"decision"`
+}
+
+// RuleMatch says whether a rule is about the image.
+type RuleMatch struct {
+	Name    string `json:"name"`
+	Line    int    `json:"line,omitempty"`
+	Matches bool   `json:"matches"`
+	Reason  string `json:"reason,omitempty"` // why it does not match
+}
+
+// Finding is one thing that the rule asks for, beside what was found.
+type Finding struct {
+	Required string `json:"required"`
+	Found    string `json:"found"`
+	OK       bool   `json:"ok"`
+}
+
+// Explain takes the same decision as Decide and tells how, without permitting anything.
+func Explain(r Request) (Explanation, Verdict, error) {
+	e := Explanation{Policy: r.Policy.Source(), Image: string(r.Name), Digest: r.Digest.String(), Rules: []RuleMatch{}, Findings: []Finding{}}
+	v, err := Decide(r)
+	if broken := r.check(); broken != nil {
+		return e, Verdict{}, err
+	}
+	ruling := r.rule()
+	e.Rules = append(e.Rules, ruling.tried...)
+	e.Findings = append(e.Findings, ruling.findings...)
+	if ruling.by != nil {
+		e.Rule = ruling.by.name
+	}
+	if err != nil {
+		e.Decision = err.Error()
+		return e, Verdict{}, nil
+	}
+	e.Allowed, e.Tier, e.Decision = true, v.Tier().String(), v.How()
+	return e, v, nil
+}
+
+// Refuse adds a finding of somebody else that forbids the run.
+func (e *Explanation) Refuse(f Finding, err error) {
+	e.Findings = append(e.Findings, f)
+	e.Allowed, e.Tier, e.Decision = false, "", err.Error()
+}
+
+// ruling is a decision in all its parts.
+type ruling struct {
+	request  Request
+	by       *rule // nil: none matches
+	tried    []RuleMatch
+	findings []Finding
+	signers  []counted // whose signatures were asked for and found
+	tier     Tier
+}
+
+// rule finds the first rule that matches, and holds the image against it.
+func (r Request) rule() ruling {
+	g := ruling{request: r}
+	rules := r.Policy.orDefault().rules
+	for i := range rules {
+		reason := rules[i].match.misfit(r)
+		g.tried = append(g.tried, RuleMatch{rules[i].name, rules[i].line, reason == "", reason})
+		if reason == "" {
+			g.by = &rules[i]
+			g.judge()
+			return g
+		}
+	}
+	return g
+}

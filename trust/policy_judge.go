@@ -1,0 +1,183 @@
+package trust
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/coreos/go-semver/semver"
+)
+
+// judge holds the image against all that its rule asks for. Nothing is left out once
+// something is missing: whoever asks why wants to know everything.
+func (g *ruling) judge() {
+	if g.by.deny {
+		g.find(false, "nothing: the rule denies", "the image")
+		return
+	}
+	g.judgeTier()
+	g.judgeSignature()
+	g.judgeVersion()
+}
+
+func (g *ruling) find(ok bool, required, found string) {
+	g.findings = append(g.findings, Finding{Required: required, Found: found, OK: ok})
+}
+
+// judgeTier takes the least isolation that is both allowed and asked for.
+func (g *ruling) judgeTier() {
+	var names []string
+	for _, t := range g.by.tiers {
+		names = append(names, t.String())
+		if g.tier == 0 && t >= g.request.MinTier {
+			g.tier = t
+		}
+	}
+	asked := "no tier was asked for"
+	if g.request.MinTier != 0 {
+		asked = fmt.Sprintf("tier %s or more was asked for", g.request.MinTier)
+	}
+	g.find(g.tier != 0, "tier "+strings.Join(names, " or "), asked)
+}
+
+func (g *ruling) judgeSignature() {
+	q := g.by.require
+	e := g.request.Evidence
+	if g.request.InsecureNoVerify {
+		if g.by.insecure {
+			g.find(true, "a signature, or --insecure-no-verify", "--insecure-no-verify")
+			return
+		}
+		g.find(false, "no --insecure-no-verify: the rule does not allow it", "--insecure-no-verify")
+		return
+	}
+	valid := e.countFor(g.request.Name)
+	g.signers = g.acceptable(valid)
+	if q.none {
+		g.find(true, "no signature", signerWords(g.signers, "none by anyone trusted"))
+		return
+	}
+	if !e.verified {
+		g.find(false, q.String(), "the signature was not checked")
+		return
+	}
+	found := strings.Join(e.reasons(), "; ")
+	if found == "" {
+		found = "no signature"
+	}
+	if len(valid) > 0 {
+		var all []string
+		for _, v := range valid {
+			all = append(all, fmt.Sprintf("signature of %s by key %s (%s)", v.made.UTC().Format("2006-01-02"), v.signer.Fingerprint, v.signer.Identity))
+		}
+		found = strings.Join(append(all, e.bad...), "; ")
+	}
+	g.find(len(g.signers) >= q.atLeast, q.String(), found)
+}
+
+// acceptable picks those signatures that the rule counts, one per key.
+func (g *ruling) acceptable(valid []counted) []counted {
+	q := g.by.require
+	var list []counted
+	for _, v := range valid {
+		known := slices.ContainsFunc(list, func(c counted) bool { return c.signer.Fingerprint == v.signer.Fingerprint })
+		named := q.signers == nil || slices.Contains(q.signers, v.signer.Fingerprint)
+		if !known && named && q.fresh.met(v.made, g.request.Evidence.at) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+func (g *ruling) judgeVersion() {
+	least := g.by.require.minVersion
+	if least == nil {
+		return
+	}
+	required := "version " + least.String() + " or later"
+	value, ok := g.request.label("version")
+	if !ok {
+		g.find(false, required, "no label \"version\"")
+		return
+	}
+	v, err := semver.NewVersion(value)
+	if err != nil {
+		g.find(false, required, fmt.Sprintf("label \"version\" is %q, which is not like 1.2.3 (semver.org)", value))
+		return
+	}
+	g.find(!v.LessThan(*least), required, "version "+value)
+}
+
+// String says in words whose signatures are required.
+func (q requirement) String() string {
+	who := "of any key that is trusted for the name"
+	if q.signers != nil {
+		who = "of " + strings.Join(q.signers, ", ")
+	}
+	s := fmt.Sprintf("signatures of %d different keys, each one %s", q.atLeast, who)
+	if q.atLeast == 1 {
+		s = "a signature " + who
+	}
+	if f := q.fresh.String(); f != "" {
+		s += ", not older than " + f
+	}
+	return s
+}
+
+func signerWords(signers []counted, none string) string {
+	var words []string
+	for _, s := range signers {
+		words = append(words, fmt.Sprintf("signed by %s, key %s, trusted for %s",
+			s.signer.Identity, s.signer.Fingerprint, prefixWords(s.prefix)))
+	}
+	if len(words) == 0 {
+		return none
+	}
+	return strings.Join(words, "; ")
+}
+
+// refusal is the error for an image that may not run.
+func (g *ruling) refusal() error {
+	r := g.request
+	if g.by == nil {
+		return fmt.Errorf("trust: image %s: no rule of the policy %s matches it, and what no rule matches does not run: "+
+			"clearrun policy check says what was compared", r.Name, r.Policy.source)
+	}
+	var missing []string
+	for _, f := range g.findings {
+		if !f.OK {
+			missing = append(missing, fmt.Sprintf("requires %s; found: %s", f.Required, f.Found))
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		return nil
+	case r.Policy == nil && g.tier != 0: // then it is the signature
+		return r.Evidence.refusal(r.Name)
+	case g.by.deny:
+		return fmt.Errorf("trust: image %s is denied by %s", r.Name, g.ruleWords())
+	}
+	return fmt.Errorf("trust: image %s is refused by %s: %s", r.Name, g.ruleWords(), strings.Join(missing, "; "))
+}
+
+func (g *ruling) ruleWords() string {
+	return fmt.Sprintf("rule %q (%s:%d)", g.by.name, g.request.Policy.Source(), g.by.line)
+}
+
+// verdict permits the run. Only a ruling without a refusal has one.
+func (g *ruling) verdict() Verdict {
+	r := g.request
+	v := Verdict{digest: r.Digest, name: r.Name, tier: g.tier, how: howUnverified}
+	if !r.InsecureNoVerify {
+		v.how = signerWords(g.signers, "not signed by anyone trusted")
+		if len(g.signers) > 0 {
+			v.signer = g.signers[0].signer
+		}
+	}
+	if r.Policy != nil {
+		v.how += ", " + g.ruleWords()
+		limits := g.by.limits
+		v.limits = &limits
+	}
+	return v
+}

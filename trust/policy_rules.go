@@ -1,0 +1,85 @@
+package trust
+
+import "github.com/goccy/go-yaml/ast"
+
+// checkRule looks for what is missing in a rule or contradicts itself, and fills in
+// what goes without saying.
+func (p *policyReader) checkRule(n ast.Node, d *draft) {
+	if d.at["name"] == nil {
+		p.fault(n, "rule: has no name: decisions are reported by it")
+	}
+	for _, earlier := range p.rules {
+		if d.name != "" && earlier.name == d.name {
+			p.fault(d.at["name"], "rule %q: line %d has a rule of this name already", d.name, earlier.line)
+		}
+	}
+	if m := d.match; len(m.name) == 0 && m.digest.IsZero() && len(m.labels) == 0 {
+		p.fault(n, "rule %q: says not which images it is about: match: {name: \"**\"} is every image", d.name)
+	}
+	if d.deny {
+		for _, field := range []string{"require", "tiers", "minTier", "allow"} {
+			if at := d.at[field]; at != nil {
+				p.fault(at, "rule %q: %s contradicts deny: true", d.name, field)
+			}
+		}
+		return
+	}
+	p.checkRequire(n, d)
+	p.checkTiers(d)
+}
+
+func (p *policyReader) checkRequire(n ast.Node, d *draft) {
+	q := &d.rule.require
+	at := func(field string) ast.Node {
+		if d.require[field] != nil {
+			return d.require[field]
+		}
+		return n
+	}
+	if q.none {
+		for _, field := range []string{"signers", "atLeast", "notOlderThan"} {
+			if d.require[field] != nil {
+				p.fault(at(field), "rule %q: %s contradicts none: true", d.name, field)
+			}
+		}
+		return
+	}
+	if d.require["signers"] == nil {
+		p.fault(n, "rule %q: says not who must have signed: require: {signers: keyring}, a list of fingerprints, or none: true; or deny: true", d.name)
+		return
+	}
+	if q.atLeast == 0 {
+		q.atLeast = 1
+	}
+	if q.signers != nil && q.atLeast > len(q.signers) {
+		p.fault(at("atLeast"), "rule %q: atLeast %d of %d signers can never be met", d.name, q.atLeast, len(q.signers))
+	}
+}
+
+// checkTiers turns tiers and minTier, of which either may be missing, into the list
+// of tiers. Without both it is vm alone.
+func (p *policyReader) checkTiers(d *draft) {
+	switch {
+	case d.tiers == nil && d.minTier == 0:
+		d.tiers = []Tier{noPolicyTier}
+	case d.tiers == nil:
+		for t := d.minTier; t <= TierVM; t++ {
+			d.tiers = append(d.tiers, t)
+		}
+	case d.minTier != 0 && d.tiers[0] < d.minTier:
+		p.fault(d.at["tiers"], "rule %q: tier %s is less than minTier %s, so it could never be used", d.name, d.tiers[0], d.minTier)
+	case d.minTier != 0 && d.tiers[0] > d.minTier:
+		p.fault(d.at["minTier"], "rule %q: minTier %s is not among its tiers", d.name, d.minTier)
+	}
+}
+
+// checkReach looks for one earlier rule that takes every image which this one is about.
+func (p *policyReader) checkReach(n ast.Node, r rule) {
+	for _, earlier := range p.rules {
+		if earlier.match.covers(r.match) {
+			p.fault(n, "rule %q can never be reached: rule %q in line %d matches all of its images, and the first match decides",
+				r.name, earlier.name, earlier.line)
+			return
+		}
+	}
+}
