@@ -16,6 +16,13 @@ func dialHost(port uint32) (int, error) {
 	if err != nil {
 		return -1, err
 	}
+	// The host answers at once, but on a busy one the guest may be held up for
+	// longer than the two seconds that a connection has by default.
+	patience := unix.Timeval{Sec: connectPatience}
+	if err := unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
 	err = retry(func() error {
 		return unix.Connect(fd, &unix.SockaddrVM{CID: unix.VMADDR_CID_HOST, Port: port})
 	})
@@ -25,6 +32,9 @@ func dialHost(port uint32) (int, error) {
 	}
 	return fd, nil
 }
+
+// connectPatience is how long a connection may take to come about, in seconds.
+const connectPatience = 600
 
 // retry repeats a system call that a signal interrupted.
 func retry(call func() error) error {
