@@ -308,6 +308,24 @@ func checkSigner(t *testing.T, k *trust.Keyring, require string, signature []byt
 	}
 }
 
+// TestDocumentedPolicies takes the worked policies at their word.
+func TestDocumentedPolicies(t *testing.T) {
+	text, err := os.ReadFile("../docs/trust.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```yaml\n")[1:]
+	if len(blocks) != 3 {
+		t.Fatalf("%d policies", len(blocks))
+	}
+	for i, needsSignature := range []bool{true, true, false} {
+		yaml, _, _ := strings.Cut(blocks[i], "```")
+		if p := policy(t, yaml); p.NeedsSignature() != needsSignature {
+			t.Errorf("policy %d: NeedsSignature is %v", i, p.NeedsSignature())
+		}
+	}
+}
+
 // TestPlaces says which file is in force.
 func TestPlaces(t *testing.T) {
 	for _, tc := range []struct {
