@@ -19,21 +19,20 @@ const systemDir = "/etc/clearrun"
 type PolicyPlaces struct {
 	Chosen string // by --config-dir; empty: none was
 	System string // the administrator's
-	User   string // the user's own; empty: root, who has none
+	User   string // the user's own; empty: there is none
+	Root   bool   // whether it is the administrator who asks
 }
 
 // Places returns those of this process. configDir is what --config-dir says.
-func Places(configDir string) (PolicyPlaces, error) {
-	p := PolicyPlaces{Chosen: configDir, System: systemDir}
-	if os.Geteuid() == 0 {
-		return p, nil
+func Places(configDir string) PolicyPlaces {
+	p := PolicyPlaces{Chosen: configDir, System: systemDir, Root: os.Geteuid() == 0}
+	if p.Root {
+		return p
 	}
-	keys, err := defaultDir()
-	if err != nil {
-		return p, fmt.Errorf("policy: %w", err)
+	if keys, err := defaultDir(); err == nil { // a service may have no home, and so no policy there
+		p.User = filepath.Dir(keys)
 	}
-	p.User = filepath.Dir(keys)
-	return p, nil
+	return p
 }
 
 // Find returns the policy file that is in force, or an empty path if there is none.
@@ -58,9 +57,8 @@ func (p PolicyPlaces) Find() (string, error) {
 		}
 	}
 	chosen, system, user := found[0], found[1], found[2]
-	isRoot := p.User == ""
 	switch {
-	case chosen != "" && system != "" && !isRoot && !sameFile(chosen, system):
+	case chosen != "" && system != "" && !p.Root && !sameFile(chosen, system):
 		return "", fmt.Errorf("policy: %s cannot replace %s, which the administrator of this host has set: use a --config-dir without a %s",
 			chosen, system, policyFile)
 	case chosen != "":

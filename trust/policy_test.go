@@ -351,14 +351,23 @@ func TestPlaces(t *testing.T) {
 			}
 		}
 		p := trust.PolicyPlaces{Chosen: filepath.Join(dir, "chosen"), System: filepath.Join(dir, "system")}
-		for user, want := range map[string]string{filepath.Join(dir, "user"): tc.asUser, "": tc.asRoot} {
-			p.User = user
+		for root, want := range map[bool]string{false: tc.asUser, true: tc.asRoot} {
+			p.Root, p.User = root, filepath.Join(dir, "user")
+			if root {
+				p.User = ""
+			}
 			got, err := p.Find()
 			if (err != nil) != (want == "error") || err == nil && want == "" && got != "" ||
 				err == nil && want != "" && got != filepath.Join(dir, want, "policy.yaml") {
 				t.Errorf("%s: got %q, %v; want %q", tc.name, got, err, want)
 			}
 		}
+	}
+	homeless := trust.PolicyPlaces{Chosen: t.TempDir(), System: t.TempDir()}
+	write(t, filepath.Join(homeless.Chosen, "policy.yaml"), "x")
+	write(t, filepath.Join(homeless.System, "policy.yaml"), "x")
+	if got, err := homeless.Find(); err == nil {
+		t.Errorf("somebody without a home replaced the system's policy by %s", got)
 	}
 	dir := t.TempDir()
 	p := trust.PolicyPlaces{System: dir, Chosen: dir, User: t.TempDir()}

@@ -38,11 +38,7 @@ func policyCommand(args []string, g globals, io stdio) (int, error) {
 
 // policy reads the policy in force; nil: there is none.
 func (g globals) policy() (*trust.Policy, error) {
-	places, err := trust.Places(g.configDir)
-	if err != nil {
-		return nil, err
-	}
-	return trust.LoadPolicy(places, pod.Vocabulary())
+	return trust.LoadPolicy(trust.Places(g.configDir), pod.Vocabulary())
 }
 
 func policyLint(args []string, g globals, io stdio) (int, error) {
