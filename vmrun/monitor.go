@@ -358,7 +358,7 @@ func (m *monitor) postMortem(image string) error {
 	case err != nil:
 		return fmt.Errorf("the VM's monitor ended unexpectedly (%v)%s", m.status(), m.stderr.suffix())
 	case r.Outcome == launch.Corrupt:
-		return fmt.Errorf("the stored root image is corrupt, and the VM was ended: %s; remove %s and run again", r.Error, image)
+		return fmt.Errorf("the stored root image is corrupt, and the VM was ended: %s; delete %s and run again", r.Error, image)
 	case r.Outcome == launch.PoweredOff:
 		return errors.New("the VM powered off without reporting the app's exit; --console shows the guest kernel's messages")
 	case r.Outcome == launch.Crashed:

@@ -95,7 +95,7 @@ func (v *vm) run() error {
 	}
 	system, err := kvm.NewSystem(os.NewFile(uintptr(v.cfg.KVM), "kvm"))
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", kvm.DevicePath, err)
 	}
 	defer system.Close()
 	config, err := v.machineConfig(system)

@@ -109,6 +109,7 @@ func examineKVM() finding {
 		x.Remedy = "join the group that owns it: usermod -aG kvm USER, then log in again"
 	case err != nil:
 		x.Value = err.Error()
+		x.Remedy = "have the kernel's own device node there: delete it, then load the KVM module again"
 	default:
 		defer s.Close()
 		x.OK, x.Value = true, fmt.Sprintf("%v, up to %d vCPUs", host, s.MaxVCPUs())

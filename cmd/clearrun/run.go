@@ -81,6 +81,12 @@ func runCommand(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
+	if f.Changed("cpus") && o.cpus == 0 {
+		return vmrun.ExitFailure, fmt.Errorf("--cpus 0: want 1 to %d", maxCPUs)
+	}
+	if o.timeout < 0 {
+		return vmrun.ExitFailure, fmt.Errorf("--timeout %v: want a time, such as 90s or 5m", o.timeout)
+	}
 	overrides, err := o.overrides(appArgs)
 	if err != nil {
 		return vmrun.ExitFailure, err
