@@ -52,6 +52,8 @@ func (p PolicyPlaces) Find() (string, error) {
 		_, err := os.Lstat(path)
 		if err == nil {
 			found[i] = path
+		} else if dir == p.User && errors.Is(err, fs.ErrPermission) {
+			continue // a home that the user may not enter (as under su) holds nothing of theirs
 		} else if !errors.Is(err, fs.ErrNotExist) { // it may be there: do not pass over it
 			return "", fmt.Errorf("policy: %w", err)
 		}
