@@ -183,5 +183,5 @@ func TestDiskBlockRefused(t *testing.T) {
 		b[elf+8] ^= 1 // in the identification, which the kernel passes over
 		return b
 	})
-	run(t, p, shared.probe).complains(t, exitFailure, "corrupt", "delete "+entry)
+	run(t, p, shared.probe).complains(t, exitFailure, "corrupt", "data block", entry+" and run again")
 }
