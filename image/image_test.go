@@ -87,7 +87,16 @@ func TestParseName(t *testing.T) {
 		{"Example.com/app", false},
 		{"example.com/app name", false},
 		{"example.com/app\n", false},
-		{"example.com:443/app", false},
+		{"example.com:443/app", true},
+		{"localhost:5000", true},
+		{"localhost:5000/a__b/c--d", true},
+		{"example.com:/app", false},
+		{"example.com:0443/app", false},
+		{"example.com:65536/app", false},
+		{"example.com:+1/app", false},
+		{"example.com:1:2/app", false},
+		{":5000/app", false},
+		{"example.com/app:1", false},
 		{"exämple.com", false},
 		{strings.Repeat("a", 256), false},
 	} {
@@ -108,6 +117,9 @@ func TestNameWithin(t *testing.T) {
 		{"example.com", "example.com/app", false},
 		{"example.com/app", "example.com", true},
 		{"example.community/app", "example.com", false},
+		{"localhost:5000/app", "localhost:5000", true},
+		{"localhost:5000/app", "localhost", false},
+		{"localhost:5000/app", "localhost:500", false},
 		{"anything", "", true},
 	} {
 		if got := tc.name.Within(tc.prefix); got != tc.want {

@@ -3,19 +3,21 @@ package image
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
 // nameMax bounds a name in bytes, so that it fits file names and log lines.
 const nameMax = 255
 
-// Name is an image's name, such as example.com/app: an AC identifier of the appc
-// spec (Types, AC Identifier Type).
+// Name is an image's name, such as example.com/app or localhost:5000/app: an AC
+// identifier of the appc spec (Types, AC Identifier Type), or an OCI registry, with its
+// port if it has one, and a repository in it, without a tag.
 type Name string
 
-// ParseName checks a name. Besides the spec's alphabet and edges it asks that the
+// ParseName checks a name. Besides the specs' alphabets and edges it asks that the
 // parts between slashes are not empty, "." or "..": trust is granted by those
-// parts, so none may be read in two ways.
+// parts, so none may be read in two ways. Only the first can have a port.
 func ParseName(s string) (Name, error) {
 	if s == "" {
 		return "", errors.New("image name: empty")
@@ -23,7 +25,16 @@ func ParseName(s string) (Name, error) {
 	if len(s) > nameMax {
 		return "", fmt.Errorf("image name %q: longer than %d bytes", clip(s), nameMax)
 	}
-	for _, c := range []byte(s) {
+	host, path, nested := strings.Cut(s, "/")
+	host, port, hasPort := strings.Cut(host, ":")
+	if hasPort && !isPort(port) {
+		return "", fmt.Errorf("image name %q: port %q is not a number from 1 to 65535", s, port)
+	}
+	letters := host
+	if nested {
+		letters += "/" + path
+	}
+	for _, c := range []byte(letters) {
 		if !isAlnum(c) && !strings.ContainsRune("-._~/", rune(c)) {
 			return "", fmt.Errorf("image name %q: only a-z, 0-9 and -._~/ are allowed", s)
 		}
@@ -59,6 +70,12 @@ func (n *Name) UnmarshalText(text []byte) error {
 	}
 	*n = parsed
 	return nil
+}
+
+// isPort reports whether s is a TCP port in its shortest form.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
 }
 
 func isAlnum(c byte) bool {

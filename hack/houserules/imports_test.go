@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"image/rootfs":  {"image"},
 	"image/acitest": {},
 	"image/spool":   {},
+	"image/ref":     {"image"},
 	"image":         {},
 
 	// The machine and its devices.
