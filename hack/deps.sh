@@ -1,6 +1,8 @@
 #!/bin/bash
 # Installs what tests and demo call besides Go, as far as it is missing.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+debs=build/debs
 
 # Debian packages, and a file of each that shows that it is there.
 packages=(
@@ -12,15 +14,23 @@ packages=(
 	xz-utils:/usr/bin/xz
 )
 
+# Packages whose files go into images of the tests. They are not installed: their
+# servers would start.
+unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+
 missing=()
 for p in "${packages[@]}"; do
 	[ -e "${p#*:}" ] || missing+=("${p%%:*}")
 done
-[ ${#missing[@]} = 0 ] && exit 0
+unfetched=()
+for p in "${unpacked[@]}"; do
+	compgen -G "$debs/${p}_*.deb" >/dev/null || unfetched+=("$p")
+done
+[ ${#missing[@]} = 0 ] && [ ${#unfetched[@]} = 0 ] && exit 0
 
-echo "deps: installing ${missing[*]}"
+echo "deps: installing ${missing[*]:-nothing}, fetching ${unfetched[*]:-nothing}"
 if ! command -v apt-get >/dev/null; then
-	echo "deps: there is no apt-get here: install ${missing[*]} by hand" >&2
+	echo "deps: there is no apt-get here: install ${missing[*]} by hand, and download ${unfetched[*]} to $debs" >&2
 	exit 1
 fi
 as_root=()
@@ -33,7 +43,14 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # An unreachable third-party source must not stop what Debian itself has.
 "${as_root[@]}" apt-get update -qq || echo "deps: apt-get update failed, going on with the lists that are there" >&2
-if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
+if [ ${#missing[@]} != 0 ] && ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" </dev/null >/dev/null; then
 	echo "deps: could not install ${missing[*]}" >&2
 	exit 1
+fi
+if [ ${#unfetched[@]} != 0 ]; then
+	mkdir -p "$debs"
+	if ! (cd "$debs" && apt-get download -qq "${unfetched[@]}" 2>/dev/null); then
+		echo "deps: could not download ${unfetched[*]}" >&2
+		exit 1
+	fi
 fi

@@ -11,8 +11,12 @@ import (
 	"testing"
 )
 
-// debianImage makes a signed image of the files of installed Debian packages and of
-// what they depend on.
+// debs holds Debian packages that are not installed here, so that no server of theirs
+// starts on this machine (hack/deps.sh fetches them).
+const debs = "../../build/debs"
+
+// debianImage makes a signed image of the files of Debian packages, installed or in
+// debs, and of what they depend on.
 func debianImage(t *testing.T, execJSON string, packages ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
@@ -23,15 +27,9 @@ func debianImage(t *testing.T, execJSON string, packages ...string) string {
 	if err := mergedUsr(root); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range withDependencies(t, packages) {
-		files, err := exec.Command("dpkg-query", "--listfiles", name).Output()
-		if err != nil {
-			t.Fatalf("list the files of package %s: %v", name, err)
-		}
-		for path := range strings.Lines(string(files)) {
-			if err := install(root, strings.TrimSuffix(path, "\n")); err != nil {
-				t.Fatalf("package %s: %v", name, err)
-			}
+	for _, p := range withDependencies(t, packages) {
+		if err := p.install(root); err != nil {
+			t.Fatalf("package %s: %v", p.name, err)
 		}
 	}
 	out := filepath.Join(dir, "debian.aci")
@@ -55,32 +53,84 @@ func mergedUsr(root string) error {
 	return nil
 }
 
-// notNeeded are packages that others depend on for their installation alone.
-var notNeeded = map[string]bool{"dpkg": true, "debconf": true}
+// notNeeded are packages that others depend on for their installation or their start
+// by a host's init alone.
+var notNeeded = map[string]bool{
+	"dpkg": true, "debconf": true, "adduser": true, "init-system-helpers": true, "lsb-base": true, "iproute2": true,
+}
+
+// debianPackage is one whose files can be had.
+type debianPackage struct {
+	name, depends string
+	deb           string // its archive; empty: it is installed
+}
+
+// findPackage looks among those installed, then in debs.
+func findPackage(t *testing.T, name string) debianPackage {
+	t.Helper()
+	out, err := exec.Command("dpkg-query", "--show", "--showformat", "${db:Status-Status}:${Pre-Depends},${Depends}", name).Output()
+	status, depends, _ := strings.Cut(string(out), ":")
+	if err == nil && status == "installed" {
+		return debianPackage{name: name, depends: depends}
+	}
+	found, err := filepath.Glob(filepath.Join(debs, name+"_*.deb"))
+	if err != nil || len(found) == 0 {
+		cannot(t, fmt.Sprintf("needs the Debian package %s, installed or in build/debs: run make deps", name))
+	}
+	p := debianPackage{name: name, deb: found[len(found)-1]}
+	if out, err = exec.Command("dpkg-deb", "--showformat", "${Pre-Depends},${Depends}", "--show", p.deb).Output(); err != nil {
+		t.Fatalf("%s: %v", p.deb, err)
+	}
+	p.depends = string(out)
+	return p
+}
+
+// install puts the package's files below root.
+func (p debianPackage) install(root string) error {
+	if p.deb != "" {
+		// Over links such as /lib, where the package has a folder.
+		archive := exec.Command("dpkg-deb", "--fsys-tarfile", p.deb)
+		tar := exec.Command("tar", "--extract", "--keep-directory-symlink", "--directory", root)
+		var err error
+		if tar.Stdin, err = archive.StdoutPipe(); err != nil {
+			return err
+		}
+		if err := archive.Start(); err != nil {
+			return err
+		}
+		return errors.Join(runCommand(tar), archive.Wait())
+	}
+	files, err := exec.Command("dpkg-query", "--listfiles", p.name).Output()
+	if err != nil {
+		return fmt.Errorf("list its files: %w", err)
+	}
+	for path := range strings.Lines(string(files)) {
+		if err := install(root, strings.TrimSuffix(path, "\n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // withDependencies adds to packages all that they depend on.
-func withDependencies(t *testing.T, packages []string) []string {
+func withDependencies(t *testing.T, names []string) []debianPackage {
 	t.Helper()
-	var all []string
+	var all []debianPackage
 	seen := map[string]bool{}
-	for len(packages) > 0 {
-		name := packages[0]
-		packages = packages[1:]
+	for len(names) > 0 {
+		name := names[0]
+		names = names[1:]
 		if seen[name] || notNeeded[name] {
 			continue
 		}
 		seen[name] = true
-		out, err := exec.Command("dpkg-query", "--show", "--showformat", "${db:Status-Status}:${Pre-Depends},${Depends}", name).Output()
-		status, depends, _ := strings.Cut(string(out), ":")
-		if err != nil || status != "installed" {
-			cannot(t, fmt.Sprintf("needs the Debian package %s: apt-get install %s", name, name))
-		}
-		all = append(all, name)
-		for d := range strings.SplitSeq(depends, ",") {
+		p := findPackage(t, name)
+		all = append(all, p)
+		for d := range strings.SplitSeq(p.depends, ",") {
 			// "name:any (>= 1) | other": the first alternative is the usual one.
 			if f := strings.Fields(d); len(f) > 0 {
 				name, _, _ := strings.Cut(f[0], ":")
-				packages = append(packages, name)
+				names = append(names, name)
 			}
 		}
 	}
@@ -152,5 +202,35 @@ print("done", file=sys.stderr)
 		defaultCapabilities + "\n"
 	if r.stdout != want || r.stderr != "done\n" {
 		t.Errorf("want %q and \"done\" on stderr:\n%v", want, r)
+	}
+}
+
+// TestServers runs nginx and Redis, its worker as a user of its own, and a client of each.
+func TestServers(t *testing.T) {
+	needVM(t)
+	image := debianImage(t, `["/bin/busybox", "sh", "-c"]`, "busybox-static", "nginx", "redis-server")
+	takeSlot(t)
+	r := run(t, shared.place, image, "--", `set -e
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mkdir -p /tmp/www
+echo nobody:x:65534:65534::/:/bin/false >/etc/passwd
+echo nogroup:x:65534: >/etc/group
+redis-server --save '' --daemonize yes --logfile /tmp/redis.log >/dev/null
+cat >/tmp/nginx.conf <<'END'
+user nobody nogroup;
+worker_processes 1;
+pid /tmp/nginx.pid;
+error_log /tmp/nginx.log;
+events {}
+http { access_log off; server { listen 127.0.0.1:8080; location / { root /tmp/www; } } }
+END
+echo served >/tmp/www/index.html
+nginx -c /tmp/nginx.conf
+busybox wget -q -O - http://127.0.0.1:8080/index.html
+until printf 'SET key value\nINCRBY counter 41\nGET key\n' | redis-cli --raw 2>/dev/null; do sleep 1; done
+`)
+	r.check(t, 0)
+	if want := "served\nOK\n41\nvalue\n"; r.stdout != want || r.stderr != "" {
+		t.Errorf("want %q and nothing on stderr:\n%v", want, r)
 	}
 }

@@ -4,12 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/clearrun/clearrun/guest/proto"
 )
 
 // surroundings is what probe reports (test/vm/apps/probe, Report).
@@ -37,6 +40,7 @@ type surroundings struct {
 	}
 	DirWrite, ShmWrite, Loopback string
 	Interfaces                   []string
+	VSock                        map[uint32]string
 	Time                         time.Time
 	Random                       [2]string
 	Descriptors                  []string
@@ -107,6 +111,7 @@ func TestSmallVM(t *testing.T) {
 		"HOSTNAME=small.test", "AC_APP_NAME=probe", "FROM_IMAGE=1", "FROM_HOST=1", "GIVEN=a b=c",
 	})
 	s.checkClockAndRandom(t)
+	s.checkVSock(t)
 	s.checkMounts(t, "rw")
 	s.checkDevices(t)
 	if s.CPUs != 1 {
@@ -191,6 +196,19 @@ func (s surroundings) checkClockAndRandom(t *testing.T) {
 	}
 	if s.Random[0] == s.Random[1] {
 		t.Errorf("the same random bytes twice: %s", s.Random[0])
+	}
+}
+
+// checkVSock: the ports over which PID 1 and the host speak are of no use to the app.
+func (s surroundings) checkVSock(t *testing.T) {
+	t.Helper()
+	const closed = "0 bytes, then an end: true"
+	want := map[uint32]string{
+		proto.ControlPort: closed, proto.StdinPort: closed, proto.StdoutPort: closed, proto.StderrPort: closed,
+		9999: "refused",
+	}
+	if !maps.Equal(s.VSock, want) {
+		t.Errorf("connections of the app to the host: %v, want %v", s.VSock, want)
 	}
 }
 

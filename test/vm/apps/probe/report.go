@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mdlayher/vsock"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,6 +37,7 @@ type Report struct {
 	ShmWrite    string // error of making a file in /dev/shm
 	Loopback    string // error of talking to itself over 127.0.0.1
 	Interfaces  []string
+	VSock       map[uint32]string // what a connection to this port of the host came to
 	Time        time.Time
 	Random      [2]string
 	Descriptors []string // what 0, 1 and 2 are
@@ -60,7 +63,7 @@ func report([]string) error {
 		Status: fields("/proc/self/status"), MemInfo: fields("/proc/meminfo"),
 		Mounts: mounts(), Devices: devices(), Files: files(),
 		DirWrite: text(tryWrite("probe-was-here")), ShmWrite: text(tryWrite("/dev/shm/probe")),
-		Loopback: text(loopback()),
+		Loopback: text(loopback()), VSock: dialHost(),
 	}
 	var err error
 	if r.Dir, err = os.Getwd(); err != nil {
@@ -220,4 +223,21 @@ func loopback() error {
 		return fmt.Errorf("got %q", got)
 	}
 	return nil
+}
+
+// dialHost tries the ports that PID 1 talks to the host through, and one that nobody
+// listens on. No app may get anything from them.
+func dialHost() map[uint32]string {
+	found := map[uint32]string{}
+	for _, port := range []uint32{1024, 1025, 1026, 1027, 9999} {
+		c, err := vsock.Dial(vsock.Host, port, nil)
+		if err != nil {
+			found[port] = "refused"
+			continue
+		}
+		n, err := c.Read(make([]byte, 1))
+		found[port] = fmt.Sprintf("%d bytes, then an end: %v", n, errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET))
+		c.Close()
+	}
+	return found
 }
