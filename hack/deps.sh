@@ -12,6 +12,7 @@ packages=(
 	python3-minimal:/usr/bin/python3
 	bzip2:/bin/bzip2
 	xz-utils:/usr/bin/xz
+	zstd:/usr/bin/zstd
 )
 
 # Packages whose files go into images of the tests. They are not installed: their

@@ -30,8 +30,8 @@ type Options struct {
 	MinTier trust.Tier
 	// InsecureNoVerify skips the signature, for this run only.
 	InsecureNoVerify bool
-	// Limits bound what the image may unpack to. Zero: aci.DefaultLimits.
-	Limits aci.Limits
+	// Limits bound what the image may unpack to. Zero: image.DefaultLimits.
+	Limits image.Limits
 
 	Overrides Overrides
 	// Progress, if set, is told what takes time, in words for the user.
@@ -210,7 +210,7 @@ func openImage(ctx context.Context, path string) (*os.File, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { f.Close() }) // a pipe may never end
 	defer stop()
-	_, err = io.Copy(copied, io.LimitReader(f, aci.DefaultLimits().Bytes))
+	_, err = io.Copy(copied, io.LimitReader(f, image.DefaultLimits().Bytes))
 	if err == nil {
 		_, err = copied.Seek(0, io.SeekStart)
 	}

@@ -13,7 +13,7 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"golang.org/x/sys/unix"
 
-	"github.com/clearrun/clearrun/image/aci"
+	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/acitest"
 	"github.com/clearrun/clearrun/image/rootfs"
 	"github.com/clearrun/clearrun/image/store"
@@ -303,7 +303,7 @@ func TestLimitsApply(t *testing.T) {
 	h := newHost(t)
 	h.image("example.com/app", "one")
 	o := h.options()
-	o.Limits = aci.DefaultLimits()
+	o.Limits = image.DefaultLimits()
 	o.Limits.Entries = 1
 	h.refuse(o, "more than 1 entries")
 }

@@ -27,13 +27,14 @@ var mayImport = map[string][]string{
 	"trust": {"image"},
 
 	// Images.
-	"image/aci":     {"image", "image/spool"},
-	"image/store":   {"image", "image/rootfs"},
-	"image/rootfs":  {"image"},
-	"image/acitest": {},
-	"image/spool":   {},
-	"image/ref":     {"image"},
-	"image":         {},
+	"image/aci":         {"image", "image/spool", "image/compression"},
+	"image/store":       {"image", "image/rootfs"},
+	"image/rootfs":      {"image"},
+	"image/acitest":     {},
+	"image/spool":       {},
+	"image/ref":         {"image"},
+	"image/compression": {"image"},
+	"image":             {},
 
 	// The machine and its devices.
 	"vmm":               {"vmm/...", "virtio"},

@@ -68,7 +68,7 @@ func TestReproducibleAndReadable(t *testing.T) {
 		if !bytes.Equal(a, b) {
 			t.Errorf("%s: the same folder gave other bytes", compression)
 		}
-		img, _, err := aci.Read(context.Background(), bytes.NewReader(a), t.TempDir(), aci.Limits{})
+		img, _, err := aci.Read(context.Background(), bytes.NewReader(a), t.TempDir(), image.Limits{})
 		if err != nil {
 			t.Errorf("%s: %v", compression, err)
 			continue

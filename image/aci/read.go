@@ -12,10 +12,11 @@ import (
 	"os"
 
 	"github.com/clearrun/clearrun/image"
+	"github.com/clearrun/clearrun/image/compression"
 	"github.com/clearrun/clearrun/image/spool"
 )
 
-// bufferSize is that of the buffers on both sides of the decompressor.
+// bufferSize is that of the buffers behind the decompressor.
 const bufferSize = 256 << 10
 
 // Read reads an ACI to its last byte and returns its image, and the sha512 of the
@@ -24,8 +25,8 @@ const bufferSize = 256 << 10
 //
 // The uncompressed tar goes to an unlinked file in tmpDir (empty: the system's own),
 // which goes away with the Image. Read fails if ctx ends.
-func Read(ctx context.Context, r io.Reader, tmpDir string, limits Limits) (*image.Image, image.Digest, error) {
-	limits, err := limits.orDefault()
+func Read(ctx context.Context, r io.Reader, tmpDir string, limits image.Limits) (*image.Image, image.Digest, error) {
+	limits, err := limits.OrDefault()
 	if err != nil {
 		return nil, image.Digest{}, err
 	}
@@ -46,36 +47,28 @@ func Read(ctx context.Context, r io.Reader, tmpDir string, limits Limits) (*imag
 }
 
 // unpack writes the uncompressed tar to file and checks it on the way.
-func unpack(ctx context.Context, r io.Reader, file *os.File, limits Limits) (image.Meta, image.Digest, int64, error) {
+func unpack(ctx context.Context, r io.Reader, file *os.File, limits image.Limits) (image.Meta, image.Digest, int64, error) {
 	var none image.Digest
 	sourceHash, tarHash := sha512.New(), sha512.New()
-	in := &countingReader{r: io.TeeReader(contextReader{ctx, r}, sourceHash)}
-	compressed := bufio.NewReaderSize(in, bufferSize)
-	plain, err := decompress(compressed)
+	body, err := compression.NewReader(io.TeeReader(contextReader{ctx, r}, sourceHash), limits)
 	if err != nil {
-		return image.Meta{}, none, 0, err
+		return image.Meta{}, none, 0, fmt.Errorf("not an ACI: %w", err)
 	}
+	defer body.Close()
 	out := bufio.NewWriterSize(file, bufferSize)
-	body := &limitedReader{r: plain, limits: limits, in: in}
 	meta, err := scan(bufio.NewReaderSize(io.TeeReader(body, io.MultiWriter(tarHash, out)), bufferSize), limits)
 	if err != nil {
 		return image.Meta{}, none, 0, err
 	}
-	if err := out.Flush(); err != nil {
-		return image.Meta{}, none, 0, err
-	}
-	// The decompressor stopped where its stream ends; the file must end there too.
-	if _, err := compressed.ReadByte(); err == nil {
-		return image.Meta{}, none, 0, errors.New("bytes behind the end of the compressed archive")
-	} else if !errors.Is(err, io.EOF) {
+	if err := errors.Join(out.Flush(), body.Finish()); err != nil {
 		return image.Meta{}, none, 0, err
 	}
 	meta.Digest = digestOf(tarHash)
-	return meta, digestOf(sourceHash), body.out, nil
+	return meta, digestOf(sourceHash), body.Size(), nil
 }
 
 // scan reads the tar to its last byte, checks every entry and parses the manifest.
-func scan(r io.Reader, limits Limits) (image.Meta, error) {
+func scan(r io.Reader, limits image.Limits) (image.Meta, error) {
 	var meta image.Meta
 	var haveManifest bool
 	paths := make(tree)

@@ -24,7 +24,7 @@ const goodApp = `{"exec":["/bin/hello","-v"],"user":"1000","group":"/etc/passwd"
 	"eventHandlers":[{"name":"pre-start","exec":["/bin/pre"]}],
 	"isolators":[{"name":"resource/memory","value":{"limit":"512Mi"}},{"name":"os/linux/no-new-privileges","value":true}]}`
 
-func read(t testing.TB, data []byte, limits aci.Limits) (*image.Image, image.Digest, error) {
+func read(t testing.TB, data []byte, limits image.Limits) (*image.Image, image.Digest, error) {
 	t.Helper()
 	img, source, err := aci.Read(context.Background(), bytes.NewReader(data), t.TempDir(), limits)
 	if err == nil {
@@ -36,12 +36,12 @@ func read(t testing.TB, data []byte, limits aci.Limits) (*image.Image, image.Dig
 func TestRead(t *testing.T) {
 	plain := acitest.Tar(t, acitest.Manifest("example.com/hello", goodApp), acitest.Dir("rootfs/"), acitest.Dir("rootfs/bin"), acitest.File("rootfs/bin/hello", "#!"))
 	forms := map[string][]byte{"none": plain}
-	for _, program := range []string{"gzip", "bzip2", "xz"} {
+	for _, program := range []string{"gzip", "bzip2", "xz", "zstd"} {
 		forms[program] = acitest.Compress(t, program, plain)
 	}
 	for name, data := range forms {
 		t.Run(name, func(t *testing.T) {
-			img, source, err := read(t, data, aci.Limits{})
+			img, source, err := read(t, data, image.Limits{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -97,7 +97,7 @@ func TestRefuse(t *testing.T) {
 		entries []acitest.Entry
 		want    string
 	}{
-		{"empty archive", nil, "neither a tar"},
+		{"empty archive", nil, "no manifest"},
 		{"no manifest", []acitest.Entry{root}, "no manifest"},
 		{"no rootfs", []acitest.Entry{manifest}, "no rootfs"},
 		{"two manifests", []acitest.Entry{manifest, root, manifest}, "twice"},
@@ -151,7 +151,7 @@ func TestRefuse(t *testing.T) {
 		{"isolator that is no quantity", app(`,"isolators":[{"name":"resource/cpu","value":{"limit":"much"}}]`), "bad quantity"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			_, _, err := read(t, acitest.Tar(t, tc.entries...), aci.Limits{})
+			_, _, err := read(t, acitest.Tar(t, tc.entries...), image.Limits{})
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -182,7 +182,7 @@ func TestAccept(t *testing.T) {
 		{"FIFO", []acitest.Entry{manifest, {Header: tar.Header{Typeflag: tar.TypeFifo, Name: "rootfs/f"}}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, _, err := read(t, acitest.Tar(t, tc.entries...), aci.Limits{}); err != nil {
+			if _, _, err := read(t, acitest.Tar(t, tc.entries...), image.Limits{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -192,25 +192,25 @@ func TestAccept(t *testing.T) {
 func TestBytesBehindTheEnd(t *testing.T) {
 	plain := acitest.Tar(t, acitest.Manifest("example.com/hello", ""), acitest.Dir("rootfs/"))
 	padded := append(bytes.Clone(plain), make([]byte, 10240)...)
-	if _, _, err := read(t, padded, aci.Limits{}); err != nil {
+	if _, _, err := read(t, padded, image.Limits{}); err != nil {
 		t.Errorf("zeros behind the archive: %v", err)
 	}
 	hidden := append(bytes.Clone(padded), acitest.Tar(t, acitest.File("rootfs/evil", ""))...)
-	if _, _, err := read(t, hidden, aci.Limits{}); err == nil {
+	if _, _, err := read(t, hidden, image.Limits{}); err == nil {
 		t.Error("a second archive behind the first was accepted")
 	}
-	for _, program := range []string{"gzip", "bzip2", "xz"} {
+	for _, program := range []string{"gzip", "bzip2", "xz", "zstd"} {
 		packed := acitest.Compress(t, program, plain)
 		for name, tail := range map[string][]byte{
 			"garbage":        []byte("garbage"),
 			"one byte":       {'x'},
 			"second archive": acitest.Compress(t, program, hidden[len(padded):]),
 		} {
-			if _, _, err := read(t, append(bytes.Clone(packed), tail...), aci.Limits{}); err == nil {
+			if _, _, err := read(t, append(bytes.Clone(packed), tail...), image.Limits{}); err == nil {
 				t.Errorf("%s: %s behind the end was accepted", program, name)
 			}
 		}
-		if _, _, err := read(t, packed[:len(packed)-3], aci.Limits{}); err == nil {
+		if _, _, err := read(t, packed[:len(packed)-3], image.Limits{}); err == nil {
 			t.Errorf("%s: cut short, and accepted", program)
 		}
 	}
@@ -220,24 +220,24 @@ func TestLimits(t *testing.T) {
 	manifest := acitest.Manifest("example.com/hello", "")
 	zeros := acitest.Compress(t, "gzip", acitest.Tar(t, manifest, acitest.File("rootfs/zeros", strings.Repeat("\x00", 65<<20))))
 	many := acitest.Tar(t, manifest, acitest.File("rootfs/a", ""), acitest.File("rootfs/b", ""))
-	limit := func(change func(*aci.Limits)) aci.Limits {
-		l := aci.DefaultLimits()
+	limit := func(change func(*image.Limits)) image.Limits {
+		l := image.DefaultLimits()
 		change(&l)
 		return l
 	}
 	for _, tc := range []struct {
 		name   string
 		data   []byte
-		limits aci.Limits
+		limits image.Limits
 		want   string
 	}{
-		{"bytes", zeros, limit(func(l *aci.Limits) { l.Bytes = 1 << 20 }), "unpacks to more than 1048576 bytes"},
-		{"ratio", zeros, aci.Limits{}, "times its size"},
-		{"ratio allowed", zeros, limit(func(l *aci.Limits) { l.Ratio = 2000 }), ""},
-		{"entries", many, limit(func(l *aci.Limits) { l.Entries = 2 }), "more than 2 entries"},
-		{"entries allowed", many, limit(func(l *aci.Limits) { l.Entries = 3 }), ""},
-		{"manifest", many, limit(func(l *aci.Limits) { l.Manifest = 10 }), "the limit is 10"},
-		{"nonsense", many, aci.Limits{Bytes: 1}, "must be greater"},
+		{"bytes", zeros, limit(func(l *image.Limits) { l.Bytes = 1 << 20 }), "unpacks to more than 1048576 bytes"},
+		{"ratio", zeros, image.Limits{}, "times its size"},
+		{"ratio allowed", zeros, limit(func(l *image.Limits) { l.Ratio = 2000 }), ""},
+		{"entries", many, limit(func(l *image.Limits) { l.Entries = 2 }), "more than 2 entries"},
+		{"entries allowed", many, limit(func(l *image.Limits) { l.Entries = 3 }), ""},
+		{"manifest", many, limit(func(l *image.Limits) { l.Manifest = 10 }), "the limit is 10"},
+		{"nonsense", many, image.Limits{Bytes: 1}, "must be greater"},
 	} {
 		_, _, err := read(t, tc.data, tc.limits)
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
@@ -250,7 +250,7 @@ func TestXZDictionary(t *testing.T) {
 	packed := acitest.Compress(t, "xz", acitest.Tar(t, acitest.Manifest("example.com/hello", ""), acitest.Dir("rootfs/")))
 	const dictionarySize = 16 // the property of the first block's only filter
 	packed[dictionarySize] = 40
-	if _, _, err := read(t, packed, aci.Limits{}); err == nil || !strings.Contains(err.Error(), "dictionary") {
+	if _, _, err := read(t, packed, image.Limits{}); err == nil || !strings.Contains(err.Error(), "dictionary") {
 		t.Errorf("a dictionary of 4 GiB: %v", err)
 	}
 }
@@ -259,7 +259,7 @@ func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	dir := t.TempDir()
-	_, _, err := aci.Read(ctx, bytes.NewReader(acitest.Tar(t, acitest.Manifest("a", ""), acitest.Dir("rootfs"))), dir, aci.Limits{})
+	_, _, err := aci.Read(ctx, bytes.NewReader(acitest.Tar(t, acitest.Manifest("a", ""), acitest.Dir("rootfs"))), dir, image.Limits{})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -274,11 +274,11 @@ func FuzzACI(f *testing.F) {
 	plain := acitest.Tar(f, acitest.Manifest("example.com/hello", goodApp), acitest.Dir("rootfs/"), acitest.File("rootfs/a", "x"),
 		acitest.Link(tar.TypeLink, "rootfs/b", "rootfs/a"), acitest.Link(tar.TypeSymlink, "rootfs/c", "a"))
 	f.Add(plain)
-	for _, program := range []string{"gzip", "bzip2", "xz"} {
+	for _, program := range []string{"gzip", "bzip2", "xz", "zstd"} {
 		f.Add(acitest.Compress(f, program, plain))
 	}
 	f.Add(acitest.Tar(f, acitest.File("manifest", `{"app":{"isolators":[{"name":"os/linux/no-new-privileges"}]}}`)))
-	limits := aci.Limits{Bytes: 1 << 20, Entries: 100, Ratio: 100, Manifest: 64 << 10}
+	limits := image.Limits{Bytes: 1 << 20, Entries: 100, Ratio: 100, Manifest: 64 << 10}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
 		img, source, err := aci.Read(context.Background(), bytes.NewReader(data), dir, limits)

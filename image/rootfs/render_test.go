@@ -25,7 +25,7 @@ import (
 // open reads an archive as an ACI.
 func open(t testing.TB, archive []byte) *image.Image {
 	t.Helper()
-	img, _, err := aci.Read(context.Background(), bytes.NewReader(archive), t.TempDir(), aci.Limits{})
+	img, _, err := aci.Read(context.Background(), bytes.NewReader(archive), t.TempDir(), image.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

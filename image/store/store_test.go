@@ -53,7 +53,7 @@ func digest(data []byte) image.Digest { return image.SumSHA512(sha512.Sum512(dat
 // renderACI is what pod does, without the questions of trust.
 func renderACI(data []byte) store.RenderFunc {
 	return func(ctx context.Context, root *os.File, scratch string) (store.Rendered, error) {
-		img, _, err := aci.Read(ctx, bytes.NewReader(data), scratch, aci.Limits{})
+		img, _, err := aci.Read(ctx, bytes.NewReader(data), scratch, image.Limits{})
 		if err != nil {
 			return store.Rendered{}, err
 		}

@@ -1,4 +1,7 @@
-package aci
+// Package compression reads the tars of images, however they are compressed: plain,
+// gzip, bzip2, xz or zstd. It recognizes them by their bytes, and bounds what comes
+// out. The readers of image formats share it.
+package compression
 
 import (
 	"bufio"
@@ -9,15 +12,17 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
-// Magic bytes of the compressions that appc allows, and of tar (POSIX ustar, at
+// Magic bytes of the compressions that appc and OCI allow, and of tar (POSIX ustar, at
 // ustarOffset; GNU's tar shares its first five bytes).
 const (
 	gzipMagic   = "\x1f\x8b"
 	bzip2Magic  = "BZh"
 	xzMagic     = "\xfd7zXZ\x00"
+	zstdMagic   = "\x28\xb5\x2f\xfd" // RFC 8878, section 3.1.1
 	ustarMagic  = "ustar"
 	ustarOffset = 257
 )
@@ -42,10 +47,32 @@ func decompress(r *bufio.Reader) (io.Reader, error) {
 			return nil, err
 		}
 		return wrap("xz")(xz.NewReader(r))
-	case len(head) == magicWindow && string(head[ustarOffset:]) == ustarMagic:
+	case bytes.HasPrefix(head, []byte(zstdMagic)):
+		return openZstd(r)
+	case isTar(head):
 		return r, nil
 	}
-	return nil, errors.New("not an ACI: neither a tar nor one compressed with gzip, bzip2 or xz")
+	return nil, errors.New("neither a tar nor one compressed with gzip, bzip2, xz or zstd")
+}
+
+// isTar knows a tar by its first header. One with no entry at all is zeros only.
+func isTar(head []byte) bool {
+	if len(head) < magicWindow {
+		return false
+	}
+	return string(head[ustarOffset:]) == ustarMagic || len(bytes.Trim(head, "\x00")) == 0
+}
+
+// zstdWindowMax bounds the memory that a stream can ask for; zstd --long=27 uses it all.
+const zstdWindowMax = 128 << 20
+
+func openZstd(r io.Reader) (io.Reader, error) {
+	d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxWindow(zstdWindowMax))
+	if err != nil {
+		return nil, fmt.Errorf("zstd: %w", err)
+	}
+	return d.IOReadCloser(), nil
 }
 
 // wrap turns a decompressor's constructor result into an io.Reader, without the
