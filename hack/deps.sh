@@ -13,6 +13,9 @@ packages=(
 	bzip2:/bin/bzip2
 	xz-utils:/usr/bin/xz
 	zstd:/usr/bin/zstd
+	skopeo:/usr/bin/skopeo
+	umoci:/usr/bin/umoci
+	docker-registry:/usr/bin/docker-registry
 )
 
 # Packages whose files go into images of the tests. They are not installed: their

@@ -29,9 +29,12 @@ type NameValue struct {
 // App says how the image's author wants a program of it to be run. The fields are
 // those of appc's image manifest ("app"); OCI's config maps onto the same.
 type App struct {
-	Exec              []string       `json:"exec,omitempty"`
+	Exec []string `json:"exec,omitempty"`
+	// DefaultArgs stand behind Exec unless the user gives arguments (OCI: Cmd). An ACI
+	// has none.
+	DefaultArgs       []string       `json:"defaultArgs,omitempty"`
 	User              string         `json:"user"`  // name, number, or absolute path whose owner it is
-	Group             string         `json:"group"` // likewise
+	Group             string         `json:"group"` // likewise; empty: the user's own
 	SupplementaryGIDs []uint32       `json:"supplementaryGIDs,omitempty"`
 	WorkingDirectory  string         `json:"workingDirectory,omitempty"`
 	Environment       []NameValue    `json:"environment,omitempty"`
@@ -39,6 +42,8 @@ type App struct {
 	Ports             []Port         `json:"ports,omitempty"`
 	Isolators         []Isolator     `json:"isolators,omitempty"`
 	EventHandlers     []EventHandler `json:"eventHandlers,omitempty"`
+	// StopSignal asks the app to end, such as SIGQUIT (OCI only). Empty: SIGTERM.
+	StopSignal string `json:"stopSignal,omitempty"`
 }
 
 // MountPoint is a place in the root where the app expects a volume.
@@ -79,8 +84,8 @@ func (m Meta) Validate() error {
 		return err
 	}
 	for i, app := range m.Apps {
-		if app.User == "" || app.Group == "" {
-			return fmt.Errorf("image %s: app %d: user and group are required", m.Name, i)
+		if app.User == "" {
+			return fmt.Errorf("image %s: app %d: a user is required", m.Name, i)
 		}
 	}
 	return nil
@@ -109,6 +114,7 @@ func (m Meta) clone() Meta {
 
 func (a App) clone() App {
 	a.Exec = slices.Clone(a.Exec)
+	a.DefaultArgs = slices.Clone(a.DefaultArgs)
 	a.SupplementaryGIDs = slices.Clone(a.SupplementaryGIDs)
 	a.Environment = slices.Clone(a.Environment)
 	a.MountPoints = slices.Clone(a.MountPoints)

@@ -15,8 +15,8 @@ import (
 // Overrides are the user's changes to the image's app. Zero values keep what the
 // image says.
 type Overrides struct {
-	Entrypoint []string // replaces the image's exec
-	Args       []string // appended to exec, as in rkt
+	Entrypoint []string // replaces the image's exec, and its default arguments
+	Args       []string // appended to exec, as in rkt; replaces default arguments, as in docker
 	Env        []string // KEY=value; replaces the image's value of KEY
 	Dir        string   // absolute
 	User       string   // user, or user:group
@@ -143,11 +143,14 @@ func mergeApp(meta image.Meta, from image.App, iso isolation, o Overrides) (App,
 }
 
 func command(from image.App, o Overrides) ([]string, error) {
-	words := from.Exec
-	if len(o.Entrypoint) > 0 {
-		words = o.Entrypoint
+	words, args := from.Exec, o.Args
+	switch {
+	case len(o.Entrypoint) > 0:
+		words = o.Entrypoint // as in docker, the image's arguments go with its command
+	case len(args) == 0:
+		args = from.DefaultArgs
 	}
-	words = slices.Concat(words, o.Args)
+	words = slices.Concat(words, args)
 	if len(words) == 0 || words[0] == "" {
 		return nil, errors.New("has no command to run: name one with --entrypoint")
 	}
@@ -248,7 +251,7 @@ func hostname(name image.Name, chosen string) (string, error) {
 // hostnameOf turns the last component of an image's name into one DNS label.
 func hostnameOf(name image.Name) string {
 	label := strings.Map(func(r rune) rune {
-		if r == '.' || r == '_' || r == '~' {
+		if r == '.' || r == '_' || r == '~' || r == ':' {
 			return '-'
 		}
 		return r

@@ -30,10 +30,12 @@ var mayImport = map[string][]string{
 	"image/aci":         {"image", "image/spool", "image/compression"},
 	"image/store":       {"image", "image/rootfs"},
 	"image/rootfs":      {"image"},
+	"image/ocitest":     {},
 	"image/acitest":     {},
 	"image/spool":       {},
 	"image/ref":         {"image"},
 	"image/compression": {"image"},
+	"image/oci":         {"image", "image/ref", "image/compression", "image/spool"},
 	"image":             {},
 
 	// The machine and its devices.

@@ -50,6 +50,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// IsPlain reports whether the stream is not compressed at all.
+func (r *Reader) IsPlain() bool { return r.plain == io.Reader(r.compressed) }
+
 // Size returns how many bytes Read has given so far.
 func (r *Reader) Size() int64 { return r.out }
 
