@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
-	"github.com/clearrun/clearrun/image/aci"
+	"github.com/clearrun/clearrun/image/ref"
 	"github.com/clearrun/clearrun/trust"
 )
 
@@ -78,19 +77,20 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	fail := func(err error) (trust.Explanation, error) {
 		return trust.Explanation{}, fmt.Errorf("image %s: %w", o.Path, err)
 	}
-	file, err := openImage(ctx, o.Path)
+	r, err := ref.Parse(o.Path)
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	src, err := o.find(ctx, r)
 	if err != nil {
 		return fail(err)
 	}
-	defer file.Close()
-	evidence, err := o.inspectIfAsked(ctx, file)
+	defer src.Close()
+	evidence, err := src.examine(ctx, o, false)
 	if err != nil {
 		return fail(err)
 	}
-	if _, err := file.Seek(0, 0); err != nil {
-		return fail(err)
-	}
-	img, source, err := aci.Read(ctx, file, "", o.Limits)
+	img, source, err := src.read(ctx, o, "")
 	if err != nil {
 		return fail(err)
 	}
@@ -108,15 +108,4 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 		e.Refuse(trust.Finding{Required: "an app that can be run", Found: err.Error()}, err)
 	}
 	return e, nil
-}
-
-// inspectIfAsked looks at the signature, unless it is waived.
-func (o Options) inspectIfAsked(ctx context.Context, file *os.File) (trust.Evidence, error) {
-	if o.InsecureNoVerify {
-		return trust.Unsigned(ctx, file)
-	}
-	if o.Keyring == nil {
-		return trust.Evidence{}, errors.New("no keyring to check the signature with")
-	}
-	return o.inspect(ctx, file)
 }

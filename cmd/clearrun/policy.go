@@ -77,6 +77,7 @@ func (g globals) readPolicy(path string) (*trust.Policy, error) {
 // checkOptions are the options of `clearrun policy check`.
 type checkOptions struct {
 	globals
+	fetchOptions
 	signature string
 	insecure  bool
 	asJSON    bool
@@ -86,7 +87,8 @@ func (o *checkOptions) flags(io stdio) *pflag.FlagSet {
 	f := newFlags("policy check [--json] IMAGE",
 		"Explain rule by rule whether clearrun --vm IMAGE may run, without running it. Exit code 0: it may, 1: it is refused.",
 		&o.globals, io)
-	f.StringVar(&o.signature, "signature", "", "detached signature (default IMAGE.asc)")
+	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
+	o.fetchOptions.addTo(f)
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "explain a run with this option")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	return f
@@ -127,10 +129,14 @@ func (o *checkOptions) check(image string) (trust.Explanation, error) {
 	if err != nil {
 		return trust.Explanation{}, err
 	}
-	return pod.Check(context.Background(), pod.Options{
+	po := pod.Options{
 		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
 		MinTier: trust.TierVM, InsecureNoVerify: o.insecure,
-	})
+	}
+	if err := o.fetchOptions.apply(&po); err != nil {
+		return trust.Explanation{}, err
+	}
+	return pod.Check(context.Background(), po)
 }
 
 func printExplanation(w io.Writer, e trust.Explanation) {

@@ -25,6 +25,7 @@ const exitTimeout = 124
 // runOptions are the options of `clearrun run`.
 type runOptions struct {
 	globals
+	fetchOptions
 	vm                bool
 	memory            string
 	cpus              int
@@ -45,7 +46,7 @@ type runOptions struct {
 
 func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f := newFlags("run [--vm] [options] IMAGE [-- ARGUMENT...]",
-		"Verify an image and run its app. Arguments behind -- are appended to the image's command.", &o.globals, io)
+		"Verify an image and run its app. Arguments behind -- are appended to an ACI's command, and replace an OCI image's Cmd.\n"+imageHelp, &o.globals, io)
 	f.BoolVar(&o.vm, "vm", false, "ask for a virtual machine (what runs get without a policy, too)")
 	f.StringVarP(&o.memory, "memory", "m", "", "memory of the VM, such as 512M or 2G (default 256M)")
 	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs, 1 to 32 (default 1)")
@@ -61,11 +62,12 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "drop a Linux capability, or ALL")
 	f.BoolVar(&o.noNewPrivileges, "no-new-privileges", false, "make set-user-ID programs powerless")
 	f.DurationVar(&o.timeout, "timeout", 0, "end the VM after this time, such as 90s or 5m (exit code 124)")
-	f.StringVar(&o.signature, "signature", "", "detached signature (default IMAGE.asc)")
+	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what was verified and what takes time")
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
+	o.fetchOptions.addTo(f)
 	f.StringVar(&o.kernelArgs, "kernel-args", "", "append to the guest kernel's command line")
 	return f
 }
@@ -243,6 +245,9 @@ func (o *runOptions) open(ctx context.Context, image string, v pod.Overrides, io
 	po := pod.Options{
 		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, Policy: policy, MinTier: trust.TierVM,
 		InsecureNoVerify: o.insecure, Overrides: v,
+	}
+	if err := o.fetchOptions.apply(&po); err != nil {
+		return nil, err
 	}
 	if o.verbose || isTerminal(io.err) {
 		po.Progress = func(step string) { fmt.Fprintln(io.err, "clearrun:", step) }
