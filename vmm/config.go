@@ -3,6 +3,7 @@ package vmm
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/clearrun/clearrun/virtio"
 	"github.com/clearrun/clearrun/vmm/boot"
@@ -40,6 +41,10 @@ type Config struct {
 	// OnMark is called on the vCPU's thread for each byte that the guest
 	// writes to the stop-watch port; nil: the port is absent.
 	OnMark func(mark byte)
+	// OnSample is told every SampleEvery where each vCPU is, on that vCPU's thread;
+	// nil: nobody is. The vCPU leaves the guest for it.
+	OnSample    func(Sample)
+	SampleEvery time.Duration
 }
 
 func (c *Config) validate() error {
@@ -52,6 +57,8 @@ func (c *Config) validate() error {
 		return fmt.Errorf("%d vCPUs: want 1 to %d", c.VCPUs, MaxVCPUs)
 	case c.VCPUs > c.KVM.MaxVCPUs():
 		return fmt.Errorf("%d vCPUs: this host's KVM allows %d", c.VCPUs, c.KVM.MaxVCPUs())
+	case c.OnSample != nil && c.SampleEvery <= 0:
+		return fmt.Errorf("a sample every %v: want more than 0", c.SampleEvery)
 	case len(c.Devices) > guestmem.VirtioMMIOMax:
 		return fmt.Errorf("%d virtio devices: at most %d", len(c.Devices), guestmem.VirtioMMIOMax)
 	}

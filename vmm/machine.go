@@ -161,6 +161,9 @@ func (m *Machine) Run(ctx context.Context) error {
 	for _, v := range m.vcpus {
 		threads.Go(func() { m.end(v.loop(ctx)) })
 	}
+	if m.cfg.OnSample != nil {
+		threads.Go(func() { m.sample(ctx) })
+	}
 	<-ctx.Done()
 	for _, v := range m.vcpus {
 		v.kvm.Kick()

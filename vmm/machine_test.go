@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/clearrun/clearrun/vmm/boot"
 	"github.com/clearrun/clearrun/vmm/guestmem"
@@ -133,6 +134,33 @@ func TestContextEndsASpinningGuest(t *testing.T) {
 	})
 	if err := m.Run(ctx); !errors.Is(err, why) {
 		t.Errorf("run: %v, want the context's cause", err)
+	}
+}
+
+// TestSamples: a guest that never exits by itself is seen where it spins.
+func TestSamples(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	enough := errors.New("enough")
+	var seen []Sample
+	m := machine(t, Config{
+		Kernel:      kernel(t, code(outByte(guestmem.PortStopWatch, 7), spin), nil),
+		SampleEvery: time.Millisecond,
+		OnSample: func(s Sample) {
+			if seen = append(seen, s); len(seen) == 50 {
+				cancel(enough)
+			}
+		},
+	})
+	if err := m.Run(ctx); !errors.Is(err, enough) {
+		t.Fatalf("run: %v, want the context's cause", err)
+	}
+	last := seen[len(seen)-1]
+	const at = guestmem.KernelBase + 7 // behind outByte
+	if last.VCPU != 0 || last.RIP != at {
+		t.Errorf("the guest was seen at %#x, want %#x, where it spins", last.RIP, at)
+	}
+	if last.Instructions < seen[0].Instructions {
+		t.Errorf("%d instructions, then %d", seen[0].Instructions, last.Instructions)
 	}
 }
 

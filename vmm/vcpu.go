@@ -18,6 +18,9 @@ type VCPU struct {
 	pvm   *pvm       // nil on hosts with hardware virtualization
 	stats *kvm.Stats // nil where the kernel offers none
 	exits [exitKinds]atomic.Uint64
+
+	onSample func(Sample) // nil: no samples are taken
+	wanted   atomic.Bool  // a sample is
 }
 
 // exitKinds is one more than the highest exit reason that is counted apart.
@@ -36,12 +39,12 @@ func (m *Machine) addVCPUs() error {
 		if err != nil {
 			return err
 		}
-		v := &VCPU{kvm: k, bus: m.bus}
+		v := &VCPU{kvm: k, bus: m.bus, onSample: m.cfg.OnSample}
 		m.vcpus = append(m.vcpus, v)
 		if m.cfg.Host == kvm.PVM {
 			v.pvm = newPVM(k, m.mem, supported)
 		}
-		if m.cfg.OnMark != nil {
+		if m.cfg.OnMark != nil || m.cfg.OnSample != nil {
 			v.stats, _ = k.Stats() // absent before Linux 5.14: counts are then 0
 		}
 		if err := k.SetCPUID(guestCPUID(supported, id, m.cfg.VCPUs)); err != nil {
@@ -95,7 +98,9 @@ func (v *VCPU) handle(reason kvm.ExitReason) error {
 	case kvm.ExitIO:
 		e := v.kvm.IO()
 		v.bus.Port(e.Port, e.Size, e.Data, e.Write)
-	case kvm.ExitIntr, kvm.ExitHLT:
+	case kvm.ExitIntr:
+		return v.takeSample()
+	case kvm.ExitHLT:
 	case kvm.ExitShutdown:
 		return ErrCrashed
 	case kvm.ExitSystemEvent:

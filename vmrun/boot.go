@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun/bundle"
@@ -24,6 +25,10 @@ type BootOptions struct {
 	Console   *os.File
 	// StopAt ends the VM when the guest writes this mark; 0: it ends by itself.
 	StopAt uint8
+	// OnSample is told where each vCPU is, every SampleEvery, from one goroutine; nil:
+	// nobody is. It slows the guest down.
+	OnSample    func(launch.Sample)
+	SampleEvery time.Duration
 }
 
 // Boot boots a kernel without an image, for measuring, and gives the monitor's
@@ -33,11 +38,20 @@ func Boot(ctx context.Context, o BootOptions) (launch.Report, error) {
 	// The monitor dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	m, err := startMonitor(o.Bundle, o.configure)
+	var samples sampling
+	m, err := startMonitor(o.Bundle, func(l *launcher, cfg *launch.Config) error {
+		if err := samples.configure(l, cfg, o); err != nil {
+			return err
+		}
+		return o.configure(l, cfg)
+	})
 	if err != nil {
+		samples.close()
 		return launch.Report{}, err
 	}
-	defer m.kill()
+	samples.collect(o.OnSample)
+	defer samples.close()
+	defer m.kill() // and with it the other end of samples
 	select {
 	case <-m.waited:
 	case <-ctx.Done():

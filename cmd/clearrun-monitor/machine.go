@@ -127,6 +127,9 @@ func (v *vm) machineConfig(system *kvm.System) (vmm.Config, error) {
 	if cfg.Marks {
 		config.OnMark = v.mark
 	}
+	if cfg.Samples > 0 {
+		config.SampleEvery, config.OnSample = cfg.SampleEvery, sampler(cfg.Samples)
+	}
 	if cfg.Console >= 0 {
 		config.Console = os.NewFile(uintptr(cfg.Console), "console")
 	}

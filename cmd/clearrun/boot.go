@@ -23,6 +23,8 @@ type bootOptions struct {
 	cpus, runs              int
 	console                 bool
 	timeout                 time.Duration
+	profile, symbols        string
+	sampleEvery             time.Duration
 }
 
 // maxRuns keeps a typing error from running for days.
@@ -41,6 +43,9 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	f.StringVar(&o.until, "until", "init", "where a run ends: pid1, init (its own code), poweroff, or the number of a mark")
 	f.StringVar(&o.json, "json", "", "write every run's figures to this file, - for standard output")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr (which takes time of its own)")
+	f.StringVar(&o.profile, "profile", "", "write a profile of the guest's instruction pointer to this file, for go tool pprof")
+	f.StringVar(&o.symbols, "symbols", "", "System.map or unstripped vmlinux that names the functions in the profile")
+	f.DurationVar(&o.sampleEvery, "profile-every", time.Millisecond, "time between the profile's samples")
 	f.DurationVar(&o.timeout, "timeout", 5*time.Minute, "end a run after this time")
 	if err := f.Parse(args); err != nil {
 		return vmrun.ExitFailure, err
@@ -52,7 +57,14 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	reports, err := o.boot(bo, io)
+	p, err := o.profiling(&bo)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	reports, err := o.boot(bo, p.nextRun, io)
+	if err == nil {
+		err = p.write(o.profile)
+	}
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
@@ -119,8 +131,8 @@ func parseUntil(s string) (uint8, error) {
 	return uint8(n), nil
 }
 
-// boot runs all the runs.
-func (o *bootOptions) boot(bo vmrun.BootOptions, io stdio) ([]launch.Report, error) {
+// boot runs all the runs; nextRun is called behind each.
+func (o *bootOptions) boot(bo vmrun.BootOptions, nextRun func(), io stdio) ([]launch.Report, error) {
 	b, err := bundle.Open("/proc/self/exe")
 	if err != nil {
 		return nil, err
@@ -144,6 +156,7 @@ func (o *bootOptions) boot(bo vmrun.BootOptions, io stdio) ([]launch.Report, err
 		run, stop := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("run %d did not end in %v (--timeout)", n+1, o.timeout))
 		r, err := vmrun.Boot(run, bo)
 		stop()
+		nextRun()
 		if err != nil {
 			return nil, err
 		}

@@ -19,8 +19,9 @@ var mayImport = map[string][]string{
 	"guest/init":           {"guest/proto"},
 
 	// The vm tier. It knows the monitor by its launch contract alone.
-	"vmrun":        {"vmrun/bundle", "pod", "trust", "guest/proto", "vmm/launch"},
-	"vmrun/bundle": {},
+	"vmrun":         {"vmrun/bundle", "pod", "trust", "guest/proto", "vmm/launch"},
+	"vmrun/bundle":  {},
+	"vmrun/profile": {"vmm/launch"},
 
 	// What to run, and whether it may.
 	"pod":   {"trust", "image/..."},

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // ConfigFD is the descriptor on which the monitor finds its Config. The
@@ -55,6 +56,11 @@ type Config struct {
 	Report  int // descriptor that takes the Report
 	Marks   bool
 	StopAt  uint8 // end the VM at this mark; 0: at none
+
+	// Samples is a descriptor that takes a Sample of each vCPU every SampleEvery, or 0
+	// for none.
+	Samples     int           `json:",omitempty"`
+	SampleEvery time.Duration `json:",omitempty"`
 }
 
 // GuestCID is the guest's vsock context ID; each VM has a device of its own, so
