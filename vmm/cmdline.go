@@ -27,7 +27,8 @@ func kernelCmdLine(c *Config, tscKHz uint64) string {
 	if c.Console != nil {
 		args = append(args, "console=ttyS0", "8250.nr_uarts=1")
 	} else {
-		args = append(args, "quiet", "8250.nr_uarts=0")
+		// Without a driver for the port, which would cost the start a lot.
+		args = append(args, "quiet", "8250.nr_uarts=0", "earlyprintk=serial,0x3f8,keep")
 	}
 	if c.OnMark != nil {
 		args = append(args, fmt.Sprintf("boot_mark=%d CLEARRUN_MARK=%[1]d", guestmem.PortStopWatch))

@@ -33,8 +33,8 @@ type Config struct {
 
 	// Devices get the virtio-mmio slots of package guestmem in this order.
 	Devices []virtio.Device
-	// Console receives what the guest writes to its serial port; nil: the
-	// guest has none.
+	// Console receives what the guest writes to its serial port. Nil: the kernel
+	// writes only errors, and Machine.LastWords keeps the end of it.
 	Console io.Writer
 	// OnDeviceFailure is told why a device needs a reset; nil: nobody is.
 	OnDeviceFailure func(error)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type Machine struct {
 	bus     *Bus
 	devices []*attachedDevice
 	copied  uint64
+
+	lastWords lastWords // the console, where Config has none
 
 	stop   context.CancelCauseFunc // set while Run runs
 	closed atomic.Bool
@@ -111,9 +114,11 @@ var eventOne = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 func (m *Machine) attachPorts() {
 	m.bus.AddPorts(portI8042Data, 1, ignoredPort{})
 	m.bus.AddPorts(guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
+	var console io.Writer = &m.lastWords
 	if m.cfg.Console != nil {
-		m.bus.AddPorts(portCOM1, serialPorts, newSerial(m.cfg.Console))
+		console = m.cfg.Console
 	}
+	m.bus.AddPorts(portCOM1, serialPorts, newSerial(console))
 	if m.cfg.OnMark != nil {
 		m.bus.AddPorts(guestmem.PortStopWatch, 1, markPort{m.cfg.OnMark})
 	}
@@ -201,6 +206,10 @@ func (m *Machine) Close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// LastWords is the end of what the guest's kernel has said, which without a Console is
+// its errors alone. The guest may write anything there.
+func (m *Machine) LastWords() string { return m.lastWords.String() }
 
 // ResidentMemory is how many bytes of guest memory are in the host's RAM.
 func (m *Machine) ResidentMemory() uint64 { return m.mem.Resident() }

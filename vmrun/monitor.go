@@ -360,11 +360,23 @@ func (m *monitor) postMortem(image string) error {
 	case r.Outcome == launch.Corrupt:
 		return fmt.Errorf("the stored root image is corrupt, and the VM was ended: %s; delete %s and run again", r.Error, image)
 	case r.Outcome == launch.PoweredOff:
-		return errors.New("the VM powered off without reporting the app's exit; --console shows the guest kernel's messages")
+		return fmt.Errorf("the VM powered off without reporting the app's exit%s", lastWords(r.LastWords))
 	case r.Outcome == launch.Crashed:
-		return fmt.Errorf("the VM crashed: %s; --console shows the guest kernel's messages", r.Error)
+		return fmt.Errorf("the VM crashed: %s%s", r.Error, lastWords(r.LastWords))
 	}
 	return fmt.Errorf("the VM failed: %s%s", r.Error, m.stderr.suffix())
+}
+
+// lastWords tells what a guest's kernel said before its end, or how to see more of it.
+func lastWords(said string) string {
+	if _, panicked, ok := strings.Cut(said, "Kernel panic - "); ok {
+		said, _, _ = strings.Cut(panicked, "\n")
+		said = "panic, " + said
+	}
+	if said = strings.TrimSpace(said); said == "" {
+		return "; --console shows the guest kernel's messages"
+	}
+	return ": the guest kernel's last words: " + printable(strings.Join(strings.Fields(said), " ")) + "; --console shows more"
 }
 
 func (m *monitor) status() string {

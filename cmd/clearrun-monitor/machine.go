@@ -51,6 +51,9 @@ func run(cfg *launch.Config, began time.Time) launch.Report {
 	}
 	r.Exits, r.Instructions, r.Copied = v.stats.Exits, v.stats.Instructions, v.stats.Copied
 	r.RSS, r.GuestRSS = v.rss, v.guestRSS
+	if r.Outcome == launch.PoweredOff || r.Outcome == launch.Crashed {
+		r.LastWords = v.lastWords
+	}
 	r.CPUTime = cpuTime()
 	return r
 }
@@ -68,6 +71,7 @@ type vm struct {
 
 	stats         vmm.Stats
 	rss, guestRSS uint64
+	lastWords     string
 	machine       *vmm.Machine
 }
 
@@ -112,7 +116,7 @@ func (v *vm) run() error {
 	}
 	v.mark(launch.MarkEntry)
 	err = v.machine.Run(v.ctx)
-	v.stats = v.machine.Stats()
+	v.stats, v.lastWords = v.machine.Stats(), v.machine.LastWords()
 	v.rss, v.guestRSS = residentSet(smaps, v.machine)
 	return err
 }

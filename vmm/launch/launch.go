@@ -98,6 +98,7 @@ type Mark struct {
 type Report struct {
 	Outcome      Outcome
 	Error        string `json:",omitempty"`
+	LastWords    string `json:",omitempty"` // of the guest's kernel, if it ended by itself: any bytes
 	Host         string
 	Marks        []Mark            `json:",omitempty"`
 	Exits        map[string]uint64 // from the guest, by reason
