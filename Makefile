@@ -9,6 +9,9 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.12.0
 export CGO_ENABLED := 0
 GO_BUILD = go build -trimpath -buildvcs=false
 
+# In CI, where there is /dev/kvm, no test that needs it may be skipped.
+REQUIRE_VM = $(if $(and $(filter true,$(CI)),$(wildcard /dev/kvm)),CLEARRUN_REQUIRE_VM=1)
+
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
 .PHONY: help build demo test test-vm lint fuzz bench kernel kernel-verify clean deps FORCE
@@ -23,7 +26,7 @@ demo: deps build ## build, sign, trust and run an image in a VM
 
 test: deps build ## all tests, those in VMs last
 	go vet ./...
-	go test $$(go list ./... | grep -v '/test/vm$$')
+	$(REQUIRE_VM) go test $$(go list ./... | grep -v '/test/vm$$')
 	$(MAKE) --no-print-directory test-vm
 
 test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
