@@ -59,6 +59,9 @@ func (r Request) check() error {
 	if r.MinTier != 0 && !r.MinTier.Valid() {
 		return fmt.Errorf("image %s: tier %d is invalid", r.Name, r.MinTier)
 	}
+	if r.Evidence.name != "" && r.Evidence.name != r.Name {
+		return fmt.Errorf("image %s: its signatures were checked for another name, %s", r.Name, r.Evidence.name)
+	}
 	if r.Evidence.source != r.Source {
 		return fmt.Errorf("image %s: the file changed while it was read: what was checked is not what was unpacked", r.Name)
 	}
@@ -110,8 +113,12 @@ func (e Evidence) refusal(name image.Name) error {
 	if len(reasons) == 0 {
 		return errors.New("trust: " + about + " carries no signature")
 	}
-	return fmt.Errorf("trust: %s is not signed by anyone trusted: %s; if you trust a signer: clearrun trust add --prefix %s key.asc",
-		about, strings.Join(reasons, "; "), placeholder)
+	file := "key.asc"
+	if e.cosign {
+		file = "cosign.pub"
+	}
+	return fmt.Errorf("trust: %s is not signed by anyone trusted: %s; if you trust a signer: clearrun trust add --prefix %s %s",
+		about, strings.Join(reasons, "; "), placeholder, file)
 }
 
 // reasons says of each signature why it does not count, given that none does.

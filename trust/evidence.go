@@ -24,8 +24,10 @@ import (
 // Verdict once the image's name is known. The zero Evidence shows nothing.
 type Evidence struct {
 	source   image.Digest
-	verified bool      // signatures were looked at
-	at       time.Time // when
+	name     image.Name // that the signatures were checked for; empty: they know no names
+	cosign   bool       // they are cosign's
+	verified bool       // signatures were looked at
+	at       time.Time  // when
 	good     []vouch
 	bad      []string // one line per signature that is not good
 }
@@ -34,7 +36,9 @@ type Evidence struct {
 type vouch struct {
 	signer   Signer
 	prefixes []image.Name // that the key is trusted for
-	made     time.Time    // when, as the signer says
+	made     time.Time    // when, as the signer says; zero: cosign's say nothing
+	// annotations are what the signer said besides, by cosign.
+	annotations map[string]string
 }
 
 // Source returns the sha512 of the bytes as distributed.
@@ -158,7 +162,7 @@ func signersOf(trusted []trustedKey, id uint64) [][]trustedKey {
 	var order []string
 	groups := make(map[string][]trustedKey)
 	for _, t := range trusted {
-		if len((openpgp.EntityList{t.entity}).KeysById(id)) == 0 {
+		if t.entity == nil || len((openpgp.EntityList{t.entity}).KeysById(id)) == 0 {
 			continue
 		}
 		f := t.fingerprint()

@@ -13,20 +13,18 @@ import (
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
-	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/clearrun/clearrun/image"
 )
 
-// The layout of a keyring: prefix.d/<prefix, escaped>/<fingerprint>.asc, and the
-// same without a prefix in root.d.
+// The layout of a keyring: prefix.d/<prefix, escaped>/<fingerprint>.asc (OpenPGP) or .pub
+// (cosign), and the same without a prefix in root.d.
 const (
 	rootDir   = "root.d"
 	prefixDir = "prefix.d"
-	keySuffix = ".asc"
 )
 
-// Keyring is a folder of trusted OpenPGP keys, each bound to a name prefix. It reads
+// Keyring is a folder of trusted keys, each bound to a name prefix. It reads
 // the folder anew each time: a key that is removed is trusted no more.
 type Keyring struct {
 	dir string
@@ -36,9 +34,10 @@ type Keyring struct {
 // Key is a trusted key, for people to read.
 type Key struct {
 	Prefix      string // images it may sign for, by whole path components; empty: all
-	Fingerprint string // of the primary key, upper-case hex
+	Kind        string // KindOpenPGP or KindCosign
+	Fingerprint string // upper-case hex: of OpenPGP's primary key, or the SHA-256 of cosign's
 	Identities  []string
-	Created     time.Time
+	Created     time.Time // zero: cosign's do not say
 	Expires     time.Time // zero: never
 	Unusable    string    // why it verifies nothing now; empty if it may
 }
@@ -96,43 +95,13 @@ func (k *Keyring) List() ([]Key, error) {
 // trustedKey is a key as it lies in the keyring.
 type trustedKey struct {
 	prefix image.Name // empty: root
-	entity *openpgp.Entity
-}
-
-func (t trustedKey) fingerprint() string { return fingerprint(t.entity) }
-
-func fingerprint(e *openpgp.Entity) string {
-	return fmt.Sprintf("%X", e.PrimaryKey.Fingerprint)
+	material
 }
 
 func (t trustedKey) describe(now time.Time) Key {
-	key := Key{
-		Prefix:      string(t.prefix),
-		Fingerprint: t.fingerprint(),
-		Created:     t.entity.PrimaryKey.CreationTime,
-		Unusable:    unusable(t.entity, now),
-	}
-	for name := range t.entity.Identities {
-		key.Identities = append(key.Identities, name)
-	}
-	slices.Sort(key.Identities)
-	if sig, err := t.entity.PrimarySelfSignature(now, policyAt(now)); err == nil {
-		if secs := sig.KeyLifetimeSecs; secs != nil && *secs != 0 {
-			key.Expires = key.Created.Add(time.Duration(*secs) * time.Second)
-		}
-	}
+	key := t.material.describe(now)
+	key.Prefix = string(t.prefix)
 	return key
-}
-
-// unusable says why no signature of the key can be good now.
-func unusable(e *openpgp.Entity, now time.Time) string {
-	if _, err := e.VerifyPrimaryKey(now, policyAt(now)); err != nil {
-		return describeError(err)
-	}
-	if _, ok := e.SigningKey(now, policyAt(now)); !ok {
-		return "has no key that may sign"
-	}
-	return ""
 }
 
 // load reads every key. One that cannot be read is an error: passing over it could
@@ -173,40 +142,36 @@ func loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
 	}
 	var keys []trustedKey
 	for _, name := range names {
-		fpr, ok := strings.CutSuffix(name, keySuffix)
-		if !ok {
+		if !strings.HasSuffix(name, openPGPSuffix) && !strings.HasSuffix(name, cosignSuffix) {
 			continue // not ours, such as a half-written file of a killed process
 		}
 		path := filepath.Join(dir, name)
-		entity, err := loadKey(path)
+		m, err := loadKey(path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		if fingerprint(entity) != fpr {
-			return nil, fmt.Errorf("%s: holds another key, %s", path, fingerprint(entity))
+		if m.fileName() != name {
+			return nil, fmt.Errorf("%s: holds another key, %s", path, m.fingerprint())
 		}
-		keys = append(keys, trustedKey{prefix, entity})
+		keys = append(keys, trustedKey{prefix, m})
 	}
 	return keys, nil
 }
 
-func loadKey(path string) (*openpgp.Entity, error) {
+func loadKey(path string) (material, error) {
 	if err := checkOwner(path); err != nil {
-		return nil, err
+		return material{}, err
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return material{}, err
 	}
 	defer f.Close()
-	entities, err := readKeys(f)
+	list, err := readMaterial(f)
 	if err != nil {
-		return nil, err
+		return material{}, err
 	}
-	if len(entities) != 1 {
-		return nil, fmt.Errorf("holds %d keys, want 1", len(entities))
-	}
-	return entities[0], nil
+	return one(list)
 }
 
 // readDir lists a folder of ours; one that does not exist is empty.

@@ -20,7 +20,7 @@ const (
 	keyFileMode fs.FileMode = 0o644
 )
 
-// Add trusts the keys in r, armored or binary, for images whose name is prefix or
+// Add trusts the keys in r, OpenPGP's (armored or binary) or cosign's (PEM), for images whose name is prefix or
 // lies below it. The empty prefix trusts them for every image: callers take it only
 // from a user who said so explicitly. A key that is there already is replaced,
 // under every prefix that it has, so that a revocation reaches all of them.
@@ -29,7 +29,7 @@ func (k *Keyring) Add(prefix string, r io.Reader) ([]Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w", err)
 	}
-	entities, err := readKeys(r)
+	keys, err := readMaterial(r)
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w", err)
 	}
@@ -38,39 +38,39 @@ func (k *Keyring) Add(prefix string, r io.Reader) ([]Key, error) {
 		return nil, err
 	}
 	// All are checked before the first is written.
-	for _, e := range entities {
-		if err := k.checkNew(e, present); err != nil {
-			return nil, fmt.Errorf("trust: key %s: %w", fingerprint(e), err)
+	for _, m := range keys {
+		if err := k.checkNew(m, present); err != nil {
+			return nil, fmt.Errorf("trust: key %s: %w", m.fingerprint(), err)
 		}
 	}
 	var added []Key
-	for _, e := range entities {
+	for _, m := range keys {
 		for _, old := range present {
-			if old.fingerprint() == fingerprint(e) && old.prefix != p {
-				if err := k.write(trustedKey{old.prefix, e}); err != nil {
+			if old.fingerprint() == m.fingerprint() && old.prefix != p {
+				if err := k.write(trustedKey{old.prefix, m}); err != nil {
 					return added, fmt.Errorf("trust: %w", err)
 				}
 			}
 		}
-		if err := k.write(trustedKey{p, e}); err != nil {
+		if err := k.write(trustedKey{p, m}); err != nil {
 			return added, fmt.Errorf("trust: %w", err)
 		}
-		added = append(added, trustedKey{p, e}.describe(k.now()))
+		added = append(added, trustedKey{p, m}.describe(k.now()))
 	}
 	return added, nil
 }
 
 // checkNew refuses keys that could verify nothing, unless they bring that news about
 // a key already trusted; and it never lets an older copy undo a revocation.
-func (k *Keyring) checkNew(e *openpgp.Entity, present []trustedKey) error {
-	why := unusable(e, k.now())
+func (k *Keyring) checkNew(m material, present []trustedKey) error {
+	why := m.unusable(k.now())
 	known := false
 	for _, old := range present {
-		if old.fingerprint() != fingerprint(e) {
+		if old.fingerprint() != m.fingerprint() {
 			continue
 		}
 		known = true
-		if old.entity.Revoked(k.now()) && !e.Revoked(k.now()) {
+		if old.revoked(k.now()) && !m.revoked(k.now()) {
 			return errors.New("is revoked in the keyring, and this copy lacks the revocation: remove it first if you are sure")
 		}
 	}
@@ -92,8 +92,10 @@ func (k *Keyring) Remove(prefix, fingerprint string) error {
 	if fpr == "" || strings.Trim(fpr, "0123456789ABCDEF") != "" {
 		return fmt.Errorf("trust: %q is not a fingerprint", fingerprint)
 	}
-	path := filepath.Join(k.prefixPath(p), fpr+keySuffix)
-	err = os.Remove(path)
+	err = os.Remove(filepath.Join(k.prefixPath(p), fpr+openPGPSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = os.Remove(filepath.Join(k.prefixPath(p), fpr+cosignSuffix))
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("trust: no key %s for %s", fpr, prefixWords(p))
 	}
@@ -147,11 +149,11 @@ func (k *Keyring) write(t trustedKey) error {
 		return err
 	}
 	defer os.Remove(tmp.Name()) // fails once it was renamed
-	err = errors.Join(writeArmored(tmp, t.entity), tmp.Chmod(keyFileMode), tmp.Sync(), tmp.Close())
+	err = errors.Join(t.encode(tmp), tmp.Chmod(keyFileMode), tmp.Sync(), tmp.Close())
 	if err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, t.fingerprint()+keySuffix))
+	return os.Rename(tmp.Name(), filepath.Join(dir, t.fileName()))
 }
 
 // writeArmored writes the public parts of a key.

@@ -48,11 +48,7 @@ func acceptedHash(h crypto.Hash) bool {
 }
 
 // readKeys parses public keys, armored or binary.
-func readKeys(r io.Reader) (openpgp.EntityList, error) {
-	data, err := readBounded(r, keysMax)
-	if err != nil {
-		return nil, fmt.Errorf("read key: %w", err)
-	}
+func readKeys(data []byte) (openpgp.EntityList, error) {
 	body, err := unarmor(data, openpgp.PublicKeyType)
 	if err != nil {
 		return nil, fmt.Errorf("read key: %w", err)
@@ -66,7 +62,7 @@ func readKeys(r io.Reader) (openpgp.EntityList, error) {
 	}
 	for _, e := range entities {
 		if e.PrivateKey != nil {
-			return nil, errors.New("read key: this is a secret key; export the public one (gpg --armor --export)")
+			return nil, errSecretKey
 		}
 	}
 	return entities, nil
