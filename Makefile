@@ -56,7 +56,8 @@ deps:
 
 # The steps of the build. go build runs each time; it knows best what is new.
 build/init: FORCE
-	$(GO_BUILD) -ldflags '-s -w' -o $@ ./guest/init
+	go run ./hack/initruntime -o build/init-runtime
+	$(GO_BUILD) -overlay build/init-runtime/overlay.json -ldflags '-s -w' -o $@ ./guest/init
 
 build/initramfs.cpio: build/init
 	go run ./hack/mkinitramfs -init $< -o $@

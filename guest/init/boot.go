@@ -20,7 +20,7 @@ type platform struct {
 // kernel.
 func boot(p platform) {
 	p.watch.mark(stageInit)
-	control, err := p.dial(proto.ControlPort)
+	control, err := p.dialControl()
 	if err != nil {
 		print("clearrun init: dial the host: ", err.Error(), "\n")
 		return
@@ -34,6 +34,18 @@ func boot(p platform) {
 		return
 	}
 	awaitClose(control)
+}
+
+// dialControl connects to the host's control port.
+func (p platform) dialControl() (int, error) {
+	fd, err := p.dial(proto.ControlPort)
+	if err == nil {
+		err = awaitConnected(fd)
+	}
+	if err == nil {
+		err = setBlocking(fd)
+	}
+	return fd, err
 }
 
 // guarded turns a panic into a report.
@@ -120,6 +132,9 @@ func (p platform) launch(start *proto.Start) (*app, error) {
 		return nil, err
 	}
 	p.watch.mark(stageMounted)
+	if err := io.await(); err != nil {
+		return nil, err
+	}
 	return startApp(start, io)
 }
 

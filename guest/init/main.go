@@ -10,7 +10,8 @@
 // program at each start, and where the kernel is emulated a system call costs
 // hundreds of microseconds. So the package stays off os, fmt, net and
 // reflection (together a third of the program), errors are built by fail instead
-// of fmt.Errorf, and the streams run in one poll loop on one thread.
+// of fmt.Errorf, and everything runs in one poll loop on one thread: the build
+// takes from Go's runtime what would need a second one (hack/initruntime).
 package main
 
 import (

@@ -31,7 +31,9 @@ func restrictThread(start *proto.Start) error {
 	if start.Capabilities == proto.AllCapabilities && !start.NoNewPrivileges {
 		return nil // and the runtime is spared another thread
 	}
-	runtime.LockOSThread()
+	if !oneThread {
+		runtime.LockOSThread()
+	}
 	for n := range maxCapability + 1 {
 		if start.Capabilities.Has(n) {
 			continue

@@ -10,9 +10,8 @@ import (
 type server struct {
 	control int
 	app     *app
-	// exited receives the app's wait status; wake, an eventfd, is signalled then.
-	exited chan unix.WaitStatus
-	wake   int
+	// children is a signalfd: readable when a child has ended.
+	children int
 
 	status unix.WaitStatus
 	ended  bool // status is set
@@ -23,16 +22,12 @@ type server struct {
 // serve carries the streams and obeys the host until the app has ended and its
 // output is with the host. It returns nil if the host closes the connection.
 func serve(control int, a *app) (*proto.Exit, error) {
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	children, err := childSignals()
 	if err != nil {
-		return nil, fail("serve", "make an eventfd", err)
+		return nil, fail("serve", "make a signalfd", err)
 	}
-	s := &server{
-		control: control, app: a, wake: wake,
-		exited: make(chan unix.WaitStatus, 1),
-		polled: make([]unix.PollFd, 0, 5),
-	}
-	go s.reap()
+	s := &server{control: control, app: a, children: children, polled: make([]unix.PollFd, 0, 5)}
+	s.reap() // what has ended before the signalfd was there
 	for !s.finished() {
 		if err := s.wait(); err != nil {
 			return nil, fail("serve", "poll", err)
@@ -44,21 +39,31 @@ func serve(control int, a *app) (*proto.Exit, error) {
 	return s.exit(), nil
 }
 
-// reap waits for every child: the app, and the orphans that become PID 1's. A
-// blocking wait on a thread of its own cannot lose one, whichever thread SIGCHLD
-// is delivered to.
+// childSignals blocks SIGCHLD and gives a descriptor to wait for it. It comes after
+// the fork: the app must not inherit a blocked signal.
+func childSignals() (int, error) {
+	var set unix.Sigset_t
+	set.Val[0] = 1 << (unix.SIGCHLD - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil); err != nil {
+		return -1, err
+	}
+	return unix.Signalfd(-1, &set, unix.SFD_CLOEXEC|unix.SFD_NONBLOCK)
+}
+
+// reap takes every child that has ended: the app, and the orphans that are PID 1's.
 func (s *server) reap() {
+	// Signals of one kind add up to one: the number read says nothing.
+	var info [128]byte // struct signalfd_siginfo
+	_, _ = unix.Read(s.children, info[:])
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, 0, nil)
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
 		switch {
 		case err == unix.EINTR:
-		case err != nil: // ECHILD: the app and all the others are gone
+		case err != nil || pid == 0: // ECHILD: the app and all the others are gone
 			return
 		case pid == s.app.pid:
-			s.exited <- status
-			one := [8]byte{1}
-			_, _ = unix.Write(s.wake, one[:]) // an eventfd at 0 has room
+			s.appEnded(status)
 		}
 	}
 }
@@ -88,19 +93,25 @@ func (s *server) streams(yield func(*stream) bool) {
 	}
 }
 
+// pollTimeout is how long to wait for something to happen, in milliseconds: for ever, or
+// in a process of several threads, until it is time to look for children again.
+func pollTimeout() int {
+	if oneThread {
+		return -1
+	}
+	return 20
+}
+
 // wait blocks until something has happened.
 func (s *server) wait() error {
 	s.polled = append(s.polled[:0],
 		unix.PollFd{Fd: int32(s.control), Events: unix.POLLIN},
-		unix.PollFd{Fd: int32(s.wake), Events: unix.POLLIN})
+		unix.PollFd{Fd: int32(s.children), Events: unix.POLLIN})
 	for st := range s.streams {
 		s.polled = append(s.polled, st.interest())
 	}
-	if s.ended {
-		s.polled[1].Fd = -1
-	}
 	return retry(func() error {
-		_, err := unix.Poll(s.polled, -1)
+		_, err := unix.Poll(s.polled, pollTimeout())
 		return err
 	})
 }
@@ -114,8 +125,8 @@ func (s *server) step() (gone bool) {
 		}
 		i++
 	}
-	if s.polled[1].Revents != 0 {
-		s.appEnded(<-s.exited)
+	if s.polled[1].Revents != 0 || !oneThread {
+		s.reap()
 	}
 	if s.polled[0].Revents != 0 {
 		return s.obey()

@@ -12,7 +12,8 @@ type stdio struct {
 	stdin, stdout, stderr int
 }
 
-// dialStdio connects the streams that Start asks for.
+// dialStdio begins to connect the streams that Start asks for, so that PID 1 can go
+// on while the host answers, and nobody else comes first.
 func dialStdio(dial dialFunc, start *proto.Start) (stdio, error) {
 	s := stdio{-1, -1, -1}
 	for _, stream := range []struct {
@@ -29,9 +30,6 @@ func dialStdio(dial dialFunc, start *proto.Start) (stdio, error) {
 			continue
 		}
 		fd, err := dial(stream.port)
-		if err == nil {
-			err = setNonblock(fd)
-		}
 		if err != nil {
 			return s, fail("stdio", "dial the host for "+stream.name, err)
 		}
@@ -40,12 +38,17 @@ func dialStdio(dial dialFunc, start *proto.Start) (stdio, error) {
 	return s, nil
 }
 
-// fionbio is FIONBIO of asm-generic/ioctls.h.
-const fionbio = 0x5421
-
-// setNonblock is one ioctl where fcntl would be two calls.
-func setNonblock(fd int) error {
-	return unix.IoctlSetPointerInt(fd, fionbio, 1)
+// await returns when the streams are connected.
+func (s *stdio) await() error {
+	for _, fd := range []int{s.stdin, s.stdout, s.stderr} {
+		if fd < 0 {
+			continue
+		}
+		if err := awaitConnected(fd); err != nil {
+			return fail("stdio", "connect the streams to the host", err)
+		}
+	}
+	return nil
 }
 
 // stream carries bytes one way, from src to dst, as far as both allow without

@@ -51,7 +51,7 @@ func beInit(sockets, device string) {
 		os.Exit(1)
 	}
 	boot(platform{rootDevice: device, dial: func(port uint32) (int, error) {
-		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return -1, err
 		}
