@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
@@ -62,7 +63,7 @@ func Boot(ctx context.Context, o BootOptions) (launch.Report, error) {
 		return r, fmt.Errorf("the VM's monitor ended unexpectedly (%v)%s", m.status(), m.stderr.suffix())
 	}
 	if r.Outcome != launch.Reached && r.Outcome != launch.PoweredOff {
-		return r, fmt.Errorf("the VM %s: %s", r.Outcome, printable(r.Error))
+		return r, fmt.Errorf("the VM %s: %s", r.Outcome, attach.Printable(r.Error))
 	}
 	return r, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/vmm/launch"
@@ -169,7 +170,7 @@ func (l *launcher) controlSocket() (int, *net.UnixConn, error) {
 		return 0, nil, fmt.Errorf("create control socket: %w", err)
 	}
 	theirs := l.own(os.NewFile(uintptr(pair[1]), "control"))
-	ours, err := unixConn(pair[0])
+	ours, err := attach.UnixConn(pair[0])
 	if err != nil {
 		return 0, nil, fmt.Errorf("create control socket: %w", err)
 	}
@@ -184,22 +185,6 @@ func (l *launcher) reportPipe() (int, *os.File, error) {
 	return l.pass(l.own(w)), r, nil
 }
 
-// unixConn takes over a socket descriptor.
-func unixConn(fd int) (*net.UnixConn, error) {
-	f := os.NewFile(uintptr(fd), "socket")
-	defer f.Close()
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, err
-	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, errors.New("not a Unix socket")
-	}
-	return u, nil
-}
-
 // monitorFD is the lowest descriptor that the monitor's executable may have
 // here, above all those that its process inherits.
 const monitorFD = 64
@@ -207,11 +192,7 @@ const monitorFD = 64
 // start runs the monitor from memory, in namespaces of its own where the user
 // may make them.
 func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error {
-	part, err := b.Part(bundle.Monitor)
-	if err != nil {
-		return err
-	}
-	exe, err := memoryFile("clearrun-monitor", func(f *os.File) error { return copyPart(f, b, part) })
+	exe, err := b.Executable(bundle.Monitor)
 	if err != nil {
 		return fmt.Errorf("unpack the monitor: %w", err)
 	}
@@ -225,7 +206,7 @@ func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error
 	if err != nil {
 		return err
 	}
-	config, err := memoryFile("clearrun-config", func(f *os.File) error {
+	config, err := bundle.Seal("clearrun-config", func(f *os.File) error {
 		_, err := f.Write(data)
 		return err
 	})
@@ -262,44 +243,6 @@ func confinement(euid int) *syscall.SysProcAttr {
 	return attr
 }
 
-// memoryFile makes a sealed file in memory, readable from its start.
-func memoryFile(name string, fill func(*os.File) error) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return nil, err
-	}
-	f := os.NewFile(uintptr(fd), name)
-	if err := fill(f); err != nil {
-		f.Close()
-		return nil, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		f.Close()
-		return nil, err
-	}
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// copyPart copies a part of the bundle inside the kernel.
-func copyPart(f *os.File, b *bundle.Bundle, p bundle.Part) error {
-	offset := p.Offset
-	for end := p.Offset + p.Size; offset < end; {
-		n, err := unix.Sendfile(int(f.Fd()), int(b.File.Fd()), &offset, int(end-offset))
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return io.ErrUnexpectedEOF
-		}
-	}
-	return nil
-}
-
 // accept waits for the guest's next connection. It fails when the monitor is
 // gone.
 func (m *monitor) accept() (port uint32, _ *net.UnixConn, err error) {
@@ -311,13 +254,13 @@ func (m *monitor) accept() (port uint32, _ *net.UnixConn, err error) {
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil || n != len(b) || len(messages) != 1 {
-		return 0, nil, errMonitorGone
+		return 0, nil, attach.ErrGone
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return 0, nil, errMonitorGone
+		return 0, nil, attach.ErrGone
 	}
-	c, err := unixConn(fds[0])
+	c, err := attach.UnixConn(fds[0])
 	return binary.BigEndian.Uint32(b[:]), c, err
 }
 
@@ -376,7 +319,7 @@ func lastWords(said string) string {
 	if said = strings.TrimSpace(said); said == "" {
 		return "; --console shows the guest kernel's messages"
 	}
-	return ": the guest kernel's last words: " + printable(strings.Join(strings.Fields(said), " ")) + "; --console shows more"
+	return ": the guest kernel's last words: " + attach.Printable(strings.Join(strings.Fields(said), " ")) + "; --console shows more"
 }
 
 func (m *monitor) status() string {

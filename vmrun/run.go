@@ -3,17 +3,12 @@ package vmrun
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
-	"unicode"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
@@ -37,15 +32,7 @@ const reportGrace = 20 * time.Second
 // Options are the surroundings of a run.
 type Options struct {
 	Bundle *bundle.Bundle
-
-	// Stdin is read only if the pod's app asks for it. A Read that blocks when
-	// the app ends is left behind.
-	Stdin          io.Reader
-	Stdout, Stderr io.Writer
-	// Signals are passed to the app, window changes as a new terminal size.
-	Signals <-chan os.Signal
-	// WindowSize tells the terminal's size in characters; needed with a TTY.
-	WindowSize func() (rows, cols uint16)
+	attach.Streams
 
 	// Console takes the guest's serial console; nil: it has none.
 	Console *os.File
@@ -73,94 +60,23 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 		return ExitFailure, err
 	}
 	defer m.kill()
-	s := newSession(p, o, m)
-	outcome := s.serve(ctx)
+	// Nothing is masked in /proc and /sys, unlike the OCI defaults: the guest's kernel
+	// serves this app alone, and each masked path would cost a mount.
+	outcome := attach.New(attach.StartMessage(p, o.Streams), o.Streams, m.accept).Serve(ctx)
 	if o.OnReport != nil {
 		m.awaitExit(reportGrace)
 		if r, err := m.report(); err == nil {
 			o.OnReport(r)
 		}
 	}
-	return outcome.code(m, filepath.Dir(p.RootFS.Path))
+	return exitCode(outcome, m, filepath.Dir(p.RootFS.Path))
 }
 
-// outcome is how a session ended: by one of the guest's last messages, or with
-// an error.
-type outcome struct {
-	exit    *proto.Exit
-	failure *proto.Failure
-	err     error // neither came
-}
-
-func (o outcome) code(m *monitor, image string) (int, error) {
-	switch {
-	case o.exit != nil && o.exit.Signal != 0:
-		if o.exit.OOMKilled {
-			return 128 + int(o.exit.Signal), errors.New("the app was killed for want of memory: give it more (--memory)")
-		}
-		return 128 + int(o.exit.Signal), nil
-	case o.exit != nil:
-		return int(o.exit.Code), nil
-	case o.failure != nil:
-		return int(o.failure.ExitCode), errors.New(printable(o.failure.Message))
-	case errors.Is(o.err, errMonitorGone):
+// exitCode gives the run's exit code. A VM that ended without a word from the guest
+// is looked into; image is the store entry that it ran.
+func exitCode(o attach.Outcome, m *monitor, image string) (int, error) {
+	if errors.Is(o.Err, attach.ErrGone) {
 		return ExitFailure, m.postMortem(image)
 	}
-	return ExitFailure, o.err
-}
-
-// printable makes a guest's words fit for a terminal: nothing in them moves the
-// cursor or forges a line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return unicode.ReplacementChar
-	}, s)
-}
-
-// errMonitorGone means that the monitor closed its control socket.
-var errMonitorGone = errors.New("monitor ended")
-
-// startMessage is what PID 1 is told to do. It masks nothing in /proc and /sys,
-// unlike the OCI defaults: the guest's kernel serves this app alone, and each
-// masked path would cost a mount.
-func startMessage(p *pod.Pod, o Options) *proto.Start {
-	app := p.App
-	s := &proto.Start{
-		Args: app.Exec, Env: app.Env, Dir: app.Dir,
-		User: app.User, Group: app.Group, SupplementaryGIDs: app.SupplementaryGIDs,
-		Hostname:        p.Hostname,
-		TTY:             app.TTY,
-		Stdin:           app.Stdin,
-		Stdout:          true,
-		Stderr:          !app.TTY,
-		Capabilities:    proto.CapabilitySet(app.Capabilities),
-		NoNewPrivileges: app.NoNewPrivileges,
-		Umask:           defaultUmask,
-		ReadOnlyRoot:    p.ReadOnlyRoot,
-		WallClock:       time.Now().UnixNano(),
-		Files: []proto.File{
-			{Path: "/etc/hostname", Content: p.Hostname + "\n", Mode: 0o644},
-			{Path: "/etc/hosts", Content: fmt.Sprintf("127.0.0.1\tlocalhost\n127.0.1.1\t%s\n", p.Hostname), Mode: 0o644},
-		},
-	}
-	for _, r := range app.Rlimits {
-		s.Rlimits = append(s.Rlimits, proto.Rlimit{Resource: r.Resource, Soft: r.Soft, Hard: r.Hard})
-	}
-	if app.TTY && o.WindowSize != nil {
-		s.Rows, s.Cols = o.WindowSize()
-	}
-	return s
-}
-
-const defaultUmask = 0o022
-
-// signalNumber is the number of s, 0 if it has none.
-func signalNumber(s os.Signal) uint32 {
-	if n, ok := s.(unix.Signal); ok {
-		return uint32(n)
-	}
-	return 0
+	return o.Code()
 }

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/attach"
 )
 
 // devNull is a place for what a command prints.
@@ -86,7 +86,7 @@ func TestConclude(t *testing.T) {
 		{other, 7},
 		{errTimeout, 124},
 		{errInterrupted, 130},
-		{&vmrun.SignalError{Number: int(unix.SIGTERM)}, 143},
+		{&attach.SignalError{Number: int(unix.SIGTERM)}, 143},
 	} {
 		if code, _ := (&runOptions{}).conclude(7, tt.err); code != tt.code {
 			t.Errorf("%v: exit code %d, want %d", tt.err, code, tt.code)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
@@ -119,7 +120,7 @@ const exitInterrupted = 130
 
 // conclude maps what ended the run from outside to its exit code.
 func (o *runOptions) conclude(code int, err error) (int, error) {
-	var signal *vmrun.SignalError
+	var signal *attach.SignalError
 	switch {
 	case errors.Is(err, errTimeout):
 		return exitTimeout, fmt.Errorf("the timeout of %v is over: the VM was ended", o.timeout)
@@ -205,7 +206,8 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 	defer p.Close()
 	o.announce(p, io)
 	vo := vmrun.Options{
-		Bundle: b, Stdin: io.in, Stdout: io.out, Stderr: io.err, Signals: s.forward, KernelArgs: o.kernelArgs,
+		Bundle: b, KernelArgs: o.kernelArgs,
+		Streams: attach.Streams{Stdin: io.in, Stdout: io.out, Stderr: io.err, Signals: s.forward},
 	}
 	if o.console {
 		vo.Console = io.err
@@ -218,7 +220,7 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 		}
 	}
 	if o.tty {
-		restore, err := prepareTerminal(&vo, o.interactive, io)
+		restore, err := prepareTerminal(&vo.Streams, o.interactive, io)
 		if err != nil {
 			return vmrun.ExitFailure, err
 		}

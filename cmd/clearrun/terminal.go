@@ -6,14 +6,14 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/attach"
 )
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // prepareTerminal puts the user's terminal into raw mode, so that every key
 // reaches the app's, and tells the run how large it is.
-func prepareTerminal(o *vmrun.Options, interactive bool, io stdio) (restore func(), err error) {
+func prepareTerminal(o *attach.Streams, interactive bool, io stdio) (restore func(), err error) {
 	o.WindowSize = func() (rows, cols uint16) {
 		w, h, err := term.GetSize(int(io.out.Fd()))
 		if err != nil {

@@ -14,14 +14,17 @@ import (
 // appear to the right of one that it imports itself, at any distance.
 var mayImport = map[string][]string{
 	// Programs.
-	"cmd/clearrun":         {"vmrun/...", "pod", "trust", "image/...", "vmm/launch", "vmm/kvm"},
+	"cmd/clearrun":         {"vmrun/...", "attach", "pod", "trust", "image/...", "vmm/launch", "vmm/kvm"},
 	"cmd/clearrun-monitor": {"vmm/...", "virtio/..."},
 	"guest/init":           {"guest/proto"},
 
 	// The vm tier. It knows the monitor by its launch contract alone.
-	"vmrun":         {"vmrun/bundle", "pod", "trust", "guest/proto", "vmm/launch"},
+	"vmrun":         {"vmrun/bundle", "attach", "pod", "trust", "guest/proto", "vmm/launch"},
 	"vmrun/bundle":  {},
 	"vmrun/profile": {"vmm/launch"},
+
+	// What all tiers do alike.
+	"attach": {"pod", "guest/proto"},
 
 	// What to run, and whether it may.
 	"pod":   {"trust", "image/..."},
@@ -115,7 +118,7 @@ var neverReach = []struct {
 }{
 	{
 		[]string{"./vmm/...", "./virtio/...", "./guest/..."},
-		[]string{module + "image/...", module + "trust/...", module + "pod/...", module + "vmrun/..."},
+		[]string{module + "image/...", module + "trust/...", module + "pod/...", module + "attach/...", module + "vmrun/..."},
 		"a machine knows nothing of images and trust",
 	},
 	{

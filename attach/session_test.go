@@ -1,4 +1,4 @@
-package vmrun
+package attach
 
 import (
 	"bytes"
@@ -16,28 +16,30 @@ import (
 	"github.com/clearrun/clearrun/pod"
 )
 
-// testGuest is the guest's half of a conversation: it dials as the monitor
-// would hand its connections out.
+// testGuest is PID 1's half of a conversation.
 type testGuest struct {
-	t       *testing.T
-	handout *net.UnixConn
+	t     *testing.T
+	conns chan guestConn // as the runner would hand them out
 }
 
-// newConversation makes a session without a VM behind it.
-func newConversation(t *testing.T, app pod.App, o Options) (*session, *testGuest) {
+// newConversation makes a session with nobody but the test behind it.
+func newConversation(t *testing.T, app pod.App, o Streams) (*Session, *testGuest) {
 	t.Helper()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, theirs := conn(t, pair[0]), conn(t, pair[1])
+	g := &testGuest{t, make(chan guestConn)}
+	t.Cleanup(func() { close(g.conns) })
 	p := &pod.Pod{App: app, Hostname: "test", Image: image.Meta{}}
-	return newSession(p, o, &monitor{control: ours}), &testGuest{t, theirs}
+	return New(StartMessage(p, o), o, func() (uint32, *net.UnixConn, error) {
+		c, ok := <-g.conns
+		if !ok {
+			return 0, nil, ErrGone
+		}
+		return c.port, c.UnixConn, nil
+	}), g
 }
 
 func conn(t *testing.T, fd int) *net.UnixConn {
 	t.Helper()
-	c, err := unixConn(fd)
+	c, err := UnixConn(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +54,7 @@ func (g *testGuest) dial(port uint32) *net.UnixConn {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	message := []byte{byte(port >> 24), byte(port >> 16), byte(port >> 8), byte(port)}
-	if _, _, err := g.handout.WriteMsgUnix(message, unix.UnixRights(pair[1]), nil); err != nil {
-		g.t.Fatal(err)
-	}
-	unix.Close(pair[1])
+	g.conns <- guestConn{port, conn(g.t, pair[1])}
 	return conn(g.t, pair[0])
 }
 
@@ -70,9 +68,9 @@ func (g *testGuest) say(c io.Writer, m proto.Message) {
 func TestSessionCarriesStreamsAndExit(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	s, g := newConversation(t, pod.App{Exec: []string{"app"}, Stdin: true},
-		Options{Stdin: strings.NewReader("input"), Stdout: &stdout, Stderr: &stderr})
-	ended := make(chan outcome)
-	go func() { ended <- s.serve(t.Context()) }()
+		Streams{Stdin: strings.NewReader("input"), Stdout: &stdout, Stderr: &stderr})
+	ended := make(chan Outcome)
+	go func() { ended <- s.Serve(t.Context()) }()
 
 	control := g.dial(proto.ControlPort)
 	m, err := proto.Read(control)
@@ -98,7 +96,7 @@ func TestSessionCarriesStreamsAndExit(t *testing.T) {
 	errs.Close()
 	g.say(control, &proto.Exit{Code: 7})
 	o := <-ended
-	if code, err := o.code(nil, ""); code != 7 || err != nil {
+	if code, err := o.Code(); code != 7 || err != nil {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 	if stdout.String() != "to stdout" || stderr.String() != "to stderr" {
@@ -108,17 +106,17 @@ func TestSessionCarriesStreamsAndExit(t *testing.T) {
 
 func TestOutcomeCodes(t *testing.T) {
 	for _, tt := range []struct {
-		o    outcome
+		o    Outcome
 		code int
 		err  string
 	}{
-		{outcome{exit: &proto.Exit{Code: 255}}, 255, ""},
-		{outcome{exit: &proto.Exit{Signal: 9}}, 137, ""},
-		{outcome{exit: &proto.Exit{Signal: 9, OOMKilled: true}}, 137, "--memory"},
-		{outcome{failure: &proto.Failure{Message: "no such\x1b[2J", ExitCode: 127}}, 127, "no such\ufffd[2J"},
-		{outcome{err: errors.New("broken")}, 125, "broken"},
+		{Outcome{Exit: &proto.Exit{Code: 255}}, 255, ""},
+		{Outcome{Exit: &proto.Exit{Signal: 9}}, 137, ""},
+		{Outcome{Exit: &proto.Exit{Signal: 9, OOMKilled: true}}, 137, "--memory"},
+		{Outcome{Failure: &proto.Failure{Message: "no such\x1b[2J", ExitCode: 127}}, 127, "no such\ufffd[2J"},
+		{Outcome{Err: errors.New("broken")}, 125, "broken"},
 	} {
-		code, err := tt.o.code(nil, "")
+		code, err := tt.o.Code()
 		if code != tt.code || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%+v: code %d, error %v", tt.o, code, err)
 		}
@@ -126,7 +124,7 @@ func TestOutcomeCodes(t *testing.T) {
 }
 
 func TestSignalBeforeTheAppEndsTheRun(t *testing.T) {
-	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Options{})
+	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Streams{})
 	err := s.signal(unix.SIGTERM)
 	var se *SignalError
 	if !errors.As(err, &se) || se.Number != 15 {
@@ -138,27 +136,11 @@ func TestSignalBeforeTheAppEndsTheRun(t *testing.T) {
 }
 
 func TestContextEndsTheSession(t *testing.T) {
-	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Options{})
+	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Streams{})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("timeout")
 	cancel(why)
-	if o := s.serve(ctx); !errors.Is(o.err, why) {
-		t.Errorf("outcome %+v, want the context's cause", o)
-	}
-}
-
-func TestRunRefusesWithoutAVerdict(t *testing.T) {
-	code, err := Run(t.Context(), &pod.Pod{}, Options{})
-	if code != ExitFailure || err == nil || !strings.Contains(err.Error(), "verdict") {
-		t.Errorf("code %d, %v", code, err)
-	}
-}
-
-func TestTailKeepsTheEnd(t *testing.T) {
-	var tl tail
-	_, _ = tl.Write(bytes.Repeat([]byte("x"), 2*maxTail))
-	_, _ = tl.Write([]byte("the end"))
-	if s := tl.suffix(); len(s) > maxTail+2 || !strings.HasSuffix(s, "the end") {
-		t.Errorf("%d bytes, ending %q", len(s), s[max(0, len(s)-10):])
+	if o := s.Serve(ctx); !errors.Is(o.Err, why) {
+		t.Errorf("Outcome %+v, want the context's cause", o)
 	}
 }

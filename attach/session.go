@@ -1,4 +1,4 @@
-package vmrun
+package attach
 
 import (
 	"context"
@@ -13,20 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clearrun/clearrun/guest/proto"
-	"github.com/clearrun/clearrun/pod"
 )
 
-// session is one conversation with a guest, from its first connection to its
-// last message.
-type session struct {
+// Session is one conversation with PID 1, from its first connection to its last
+// message.
+type Session struct {
 	start   *proto.Start
-	options Options
-	monitor *monitor
-
-	conns   chan guestConn     // as the guest opens them; closed when the monitor is gone
+	streams Streams
+	accept  Accept
+	conns   chan guestConn     // as the guest opens them; closed when there will be none any more
 	inbox   chan proto.Message // from the control connection; closed at its end
 	outputs sync.WaitGroup     // streams still being copied to Stdout and Stderr
-	done    chan struct{}      // closed when serve returns
+	done    chan struct{}      // closed when Serve returns
 
 	control *net.UnixConn
 	seen    map[uint32]bool // ports that the guest has connected to
@@ -39,36 +37,41 @@ type guestConn struct {
 	*net.UnixConn
 }
 
-func newSession(p *pod.Pod, o Options, m *monitor) *session {
-	return &session{
-		start: startMessage(p, o), options: o, monitor: m,
+// Accept waits for PID 1's next connection and gives the port (of package proto) that
+// it is for. It fails when there will be none any more.
+type Accept func() (port uint32, conn *net.UnixConn, err error)
+
+// New makes a session that tells PID 1 start and connects its streams to streams.
+func New(start *proto.Start, streams Streams, accept Accept) *Session {
+	return &Session{
+		start: start, streams: streams, accept: accept,
 		seen: map[uint32]bool{}, conns: make(chan guestConn), inbox: make(chan proto.Message), done: make(chan struct{}),
 	}
 }
 
-// serve talks to the guest until its last message, the end of the monitor, or
-// of ctx.
-func (s *session) serve(ctx context.Context) outcome {
+// Serve talks to PID 1 until its last message, the end of its connections, or that of
+// ctx.
+func (s *Session) Serve(ctx context.Context) Outcome {
 	defer close(s.done)
-	go s.accept()
+	go s.acceptAll()
 	for {
 		select {
 		case <-ctx.Done():
-			return outcome{err: context.Cause(ctx)}
+			return Outcome{Err: context.Cause(ctx)}
 		case c, ok := <-s.conns:
 			if !ok {
-				return outcome{err: errMonitorGone}
+				return Outcome{Err: ErrGone}
 			}
 			if err := s.connected(c); err != nil {
-				return outcome{err: err}
+				return Outcome{Err: err}
 			}
-		case sig := <-s.options.Signals:
+		case sig := <-s.streams.Signals:
 			if err := s.signal(sig); err != nil {
-				return outcome{err: err}
+				return Outcome{Err: err}
 			}
 		case msg, ok := <-s.inbox:
 			if !ok {
-				s.inbox = nil // the monitor's end follows
+				s.inbox = nil // the end of the connections follows
 				continue
 			}
 			if last := s.receive(ctx, msg); last != nil {
@@ -78,11 +81,11 @@ func (s *session) serve(ctx context.Context) outcome {
 	}
 }
 
-// accept passes on the guest's connections.
-func (s *session) accept() {
+// acceptAll passes on the guest's connections.
+func (s *Session) acceptAll() {
 	defer close(s.conns)
 	for {
-		port, conn, err := s.monitor.accept()
+		port, conn, err := s.accept()
 		if err != nil {
 			return
 		}
@@ -95,10 +98,10 @@ func (s *session) accept() {
 	}
 }
 
-// connected puts a new connection to its use. The monitor lets only the ports
-// of package proto through. PID 1 connects to each before the app runs: whoever
+// connected puts a new connection to its use. Only the ports of package
+// proto get here. PID 1 connects to each before the app runs: whoever
 // comes second is not PID 1.
-func (s *session) connected(c guestConn) error {
+func (s *Session) connected(c guestConn) error {
 	if s.seen[c.port] {
 		return c.Close()
 	}
@@ -111,17 +114,17 @@ func (s *session) connected(c guestConn) error {
 		}
 		go s.read(c)
 	case proto.StdinPort:
-		go feed(c.UnixConn, s.options.Stdin)
+		go feed(c.UnixConn, s.streams.Stdin)
 	case proto.StdoutPort:
-		s.drain(s.options.Stdout, c)
+		s.drain(s.streams.Stdout, c)
 	case proto.StderrPort:
-		s.drain(s.options.Stderr, c)
+		s.drain(s.streams.Stderr, c)
 	}
 	return nil
 }
 
 // read passes on what the guest says on its control connection.
-func (s *session) read(c io.ReadCloser) {
+func (s *Session) read(c io.ReadCloser) {
 	defer close(s.inbox)
 	defer c.Close()
 	for {
@@ -139,7 +142,7 @@ func (s *session) read(c io.ReadCloser) {
 
 // drain copies an output stream to its end. What cannot be written is dropped,
 // so that the guest never hangs on a closed pipe of ours.
-func (s *session) drain(w io.Writer, c io.ReadCloser) {
+func (s *Session) drain(w io.Writer, c io.ReadCloser) {
 	s.outputs.Add(1)
 	go func() {
 		defer s.outputs.Done()
@@ -163,35 +166,35 @@ func feed(c *net.UnixConn, r io.Reader) {
 const outputGrace = 30 * time.Second
 
 // receive serves one message and gives the outcome if it was the last one.
-func (s *session) receive(ctx context.Context, msg proto.Message) *outcome {
+func (s *Session) receive(ctx context.Context, msg proto.Message) *Outcome {
 	switch m := msg.(type) {
 	case *proto.Started:
 		s.started = true
 	case *proto.Exit:
 		if err := s.awaitStreams(ctx); err != nil {
-			return &outcome{err: err}
+			return &Outcome{Err: err}
 		}
 		s.finish(ctx)
-		return &outcome{exit: m}
+		return &Outcome{Exit: m}
 	case *proto.Failure:
 		s.finish(ctx)
-		return &outcome{failure: m}
+		return &Outcome{Failure: m}
 	default:
-		return &outcome{err: fmt.Errorf("the guest sent a message that only the host sends: %T", m)}
+		return &Outcome{Err: fmt.Errorf("the guest sent a message that only the host sends: %T", m)}
 	}
 	return nil
 }
 
 // awaitStreams takes the output streams that the guest has opened but that have
 // not been seen here yet: they come by another socket than its messages.
-func (s *session) awaitStreams(ctx context.Context) error {
+func (s *Session) awaitStreams(ctx context.Context) error {
 	for s.start.Stdout && !s.seen[proto.StdoutPort] || s.start.Stderr && !s.seen[proto.StderrPort] {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case c, ok := <-s.conns:
 			if !ok {
-				return errMonitorGone
+				return ErrGone
 			}
 			if err := s.connected(c); err != nil {
 				return err
@@ -202,7 +205,7 @@ func (s *session) awaitStreams(ctx context.Context) error {
 }
 
 // finish waits for the last output and lets the guest power off.
-func (s *session) finish(ctx context.Context) {
+func (s *Session) finish(ctx context.Context) {
 	drained := make(chan struct{})
 	go func() {
 		s.outputs.Wait()
@@ -217,15 +220,15 @@ func (s *session) finish(ctx context.Context) {
 }
 
 // signal passes a signal to the app. Before there is an app, one that would end
-// it ends the VM.
-func (s *session) signal(sig os.Signal) error {
+// it ends the run.
+func (s *Session) signal(sig os.Signal) error {
 	n := signalNumber(sig)
 	switch {
 	case sig == unix.SIGWINCH:
-		if !s.started || !s.start.TTY || s.options.WindowSize == nil {
+		if !s.started || !s.start.TTY || s.streams.WindowSize == nil {
 			return nil
 		}
-		rows, cols := s.options.WindowSize()
+		rows, cols := s.streams.WindowSize()
 		return s.tell(&proto.Resize{Rows: rows, Cols: cols})
 	case s.started:
 		return s.tell(&proto.Signal{Signal: n})
@@ -234,14 +237,14 @@ func (s *session) signal(sig os.Signal) error {
 }
 
 // tell sends a message. A guest that is about to end may not read it any more.
-func (s *session) tell(m proto.Message) error {
+func (s *Session) tell(m proto.Message) error {
 	if err := proto.Write(s.control, m); err != nil && !errors.Is(err, unix.EPIPE) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("talk to the guest: %w", err)
 	}
 	return nil
 }
 
-// SignalError means that a signal ended the VM before the app ran.
+// SignalError means that a signal ended the run before there was an app.
 type SignalError struct{ Number int }
 
 func (e *SignalError) Error() string {
