@@ -37,6 +37,11 @@ func (l Layer) Open() *io.SectionReader {
 	return io.NewSectionReader(l.tar, 0, l.size)
 }
 
+// HasWhiteouts tells whether names in the tar that begin with ".wh." hide files of the
+// layers below (OCI image-spec, layer.md). In an ACI, whose root is a folder of the
+// tar, they are files like others.
+func (l Layer) HasWhiteouts() bool { return l.Root == "" }
+
 // Image is an image whose bytes were read to the end and found well formed. It does
 // not change; what its methods return are copies.
 type Image struct {

@@ -158,6 +158,30 @@ func TestEntryPath(t *testing.T) {
 	}
 }
 
+func TestLayerPath(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"a/b", "a/b"},
+		{"./a/b/", "a/b"},
+		{"/a//./b", "a/b"},
+		{"/", "."},
+		{"./.", "."},
+		{"a/.b/..c", "a/.b/..c"},
+		{"a/\xff", "a/\xff"},
+		{"", ""},
+		{"..", ""},
+		{"/..", ""},
+		{"a/../b", ""},
+		{"a\x00b", ""},
+		{strings.Repeat("n", 256), ""},
+		{strings.Repeat("/d", 2049), ""},
+	} {
+		got, err := LayerPath(tc.in)
+		if got != tc.want || (err == nil) != (tc.want != "") {
+			t.Errorf("LayerPath(%.40q) = %q, %v; want %q", tc.in, got, err, tc.want)
+		}
+	}
+}
+
 func TestImageIsImmutable(t *testing.T) {
 	id := SumSHA512(sha512.Sum512(nil))
 	layer, err := NewLayer(id, "rootfs", strings.NewReader(""), 0)

@@ -40,6 +40,22 @@ func EntryPath(name string) (string, error) {
 	return p, nil
 }
 
+// LayerPath is EntryPath for an OCI layer. Its tar was made by one of many programs, so
+// a slash at the start, doubled slashes and "." are read as every unpacker reads them.
+func LayerPath(name string) (string, error) {
+	parts := strings.Split(name, "/")
+	kept := parts[:0]
+	for _, part := range parts {
+		if part != "" && part != "." {
+			kept = append(kept, part)
+		}
+	}
+	if len(kept) == 0 && name != "" {
+		return ".", nil
+	}
+	return EntryPath(strings.Join(kept, "/"))
+}
+
 // CheckLinkTarget refuses what no symlink can hold.
 func CheckLinkTarget(name, target string) error {
 	if target == "" || len(target) >= pathMax || strings.IndexByte(target, 0) >= 0 {

@@ -126,7 +126,7 @@ func (o Options) render(ctx context.Context, src source, evidence trust.Evidence
 			return store.Rendered{}, err
 		}
 		o.progress("rendering " + string(meta.Name))
-		info, err := rootfs.Render(ctx, img, root)
+		info, err := rootfs.Render(ctx, img, o.Limits, root)
 		return store.Rendered{Info: info, Meta: meta}, err
 	})
 }

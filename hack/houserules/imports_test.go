@@ -33,7 +33,8 @@ var mayImport = map[string][]string{
 	// Images.
 	"image/aci":         {"image", "image/spool", "image/compression"},
 	"image/store":       {"image", "image/rootfs"},
-	"image/rootfs":      {"image"},
+	"image/rootfs":      {"image", "image/erofs"},
+	"image/erofs":       {},
 	"image/ocitest":     {},
 	"image/acitest":     {},
 	"image/spool":       {},

@@ -82,7 +82,7 @@ func scan(r io.Reader, limits image.Limits) (image.Meta, error) {
 			return meta, fmt.Errorf("read archive: %w", err)
 		}
 		if entries >= limits.Entries {
-			return meta, fmt.Errorf("more than %d entries", limits.Entries)
+			return meta, fmt.Errorf("more than %d entries (--max-image-files raises the limit)", limits.Entries)
 		}
 		p, err := paths.add(h)
 		if err != nil {

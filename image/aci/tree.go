@@ -122,15 +122,10 @@ func checkHeader(h *tar.Header, p string) error {
 	default:
 		return fmt.Errorf("entry %q: an ACI holds only %s and %s", p, manifestName, rootName)
 	}
-	for key := range h.PAXRecords {
-		if strings.HasPrefix(key, "GNU.sparse.") {
-			return fmt.Errorf("entry %q: sparse files are not supported", p)
-		}
-	}
 	switch h.Typeflag {
 	case tar.TypeSymlink:
 		return image.CheckLinkTarget(p, h.Linkname)
-	case tar.TypeReg, tar.TypeDir, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeDir, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return nil
 	}
 	return fmt.Errorf("entry %q: unknown type %q", p, h.Typeflag)

@@ -42,10 +42,10 @@ func (r *Reader) Read(p []byte) (int, error) {
 	n, err := r.plain.Read(p)
 	r.out += int64(n)
 	if r.out > r.limits.Bytes {
-		return n, fmt.Errorf("unpacks to more than %d bytes", r.limits.Bytes)
+		return n, fmt.Errorf("unpacks to more than %d bytes (--max-image-size raises the limit)", r.limits.Bytes)
 	}
 	if r.out > ratioFloor && r.out/r.limits.Ratio > r.in.n {
-		return n, fmt.Errorf("unpacks to more than %d times its size", r.limits.Ratio)
+		return n, fmt.Errorf("unpacks to more than %d times its size (--max-image-ratio raises the limit)", r.limits.Ratio)
 	}
 	return n, err
 }

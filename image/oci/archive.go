@@ -103,7 +103,7 @@ func (a *archive) list(ctx context.Context, most int) error {
 			return err
 		}
 		if len(a.members) > most {
-			return fmt.Errorf("read archive: more than %d entries", most)
+			return fmt.Errorf("read archive: more than %d entries (--max-image-files raises the limit)", most)
 		}
 	}
 }

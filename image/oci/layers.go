@@ -112,7 +112,7 @@ func scan(r *bufio.Reader, most int) (entries int, err error) {
 			return entries, fmt.Errorf("read archive: %w", err)
 		}
 		if entries++; entries > most {
-			return entries, fmt.Errorf("more than %d entries", most)
+			return entries, fmt.Errorf("more than %d entries (--max-image-files raises the limit)", most)
 		}
 	}
 }

@@ -29,19 +29,24 @@ func TestMountedEqualsTar(t *testing.T) {
 	archive := everything(t)
 	f, _ := render(t, open(t, archive))
 	want := untar(t, archive)
-	got := mounted(t, f.Name())
+	same(t, mounted(t, f.Name()), want)
+	if len(want) < 600 {
+		t.Errorf("only %d files compared", len(want))
+	}
+}
+
+// same compares descriptions of two trees.
+func same(t *testing.T, got, want map[string]string) {
+	t.Helper()
 	for _, p := range slices.Sorted(maps.Keys(want)) {
 		if got[p] != want[p] {
-			t.Errorf("%.60q:\n got %.200s\nwant %.200s", p, got[p], want[p])
+			t.Errorf("%.60q:\n got %.300s\nwant %.300s", p, got[p], want[p])
 		}
 	}
 	for p := range got {
 		if want[p] == "" {
-			t.Errorf("%q: tar does not have it", p)
+			t.Errorf("%.60q is there, but not in the other tree: %.300s", p, got[p])
 		}
-	}
-	if len(want) < 600 {
-		t.Errorf("only %d files compared", len(want))
 	}
 }
 
@@ -62,11 +67,17 @@ func TestWhitelist(t *testing.T) {
 	}
 }
 
-// untar unpacks with GNU tar and describes the result.
+// untar unpacks an ACI with GNU tar and describes the root.
 func untar(t *testing.T, archive []byte) map[string]string {
 	t.Helper()
+	return untarIn(t, archive, "rootfs")
+}
+
+// untarIn unpacks with GNU tar and describes what is in the folder root of it.
+func untarIn(t *testing.T, archive []byte, root string) map[string]string {
+	t.Helper()
 	dir := t.TempDir()
-	name := filepath.Join(dir, "archive.tar")
+	name := filepath.Join(t.TempDir(), "archive.tar")
 	if err := os.WriteFile(name, archive, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -75,15 +86,21 @@ func untar(t *testing.T, archive []byte) map[string]string {
 	if err != nil {
 		t.Fatalf("tar: %v: %s", err, out)
 	}
-	return describe(t, filepath.Join(dir, "rootfs"))
+	return describe(t, filepath.Join(dir, root))
 }
 
-// mounted describes the image as the kernel shows it. The mount is in a namespace of
-// one thread, and gone with it.
+// mounted describes the image as the kernel shows it.
 func mounted(t *testing.T, name string) map[string]string {
 	t.Helper()
-	if data, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(data), "\terofs\n") {
-		t.Skip("the kernel has no EROFS")
+	return mountedAs(t, "erofs", name)
+}
+
+// mountedAs describes the file system in a file. The mount is in a namespace of one
+// thread, and gone with it.
+func mountedAs(t *testing.T, fstype, name string) map[string]string {
+	t.Helper()
+	if data, err := os.ReadFile("/proc/filesystems"); err != nil || !strings.Contains(string(data), "\t"+fstype+"\n") {
+		t.Skip("the kernel has no " + fstype)
 	}
 	dir := t.TempDir()
 	var files map[string]string
@@ -101,7 +118,7 @@ func mounted(t *testing.T, name string) map[string]string {
 			return
 		}
 		// The child has this thread's namespace; it frees the loop device with the mount.
-		if out, err := exec.Command("mount", "-t", "erofs", "-o", "ro,loop", name, dir).CombinedOutput(); err != nil {
+		if out, err := exec.Command("mount", "-t", fstype, "-o", "ro,loop", name, dir).CombinedOutput(); err != nil {
 			if out2, err := exec.Command("losetup", "-f").CombinedOutput(); err != nil {
 				skip = fmt.Sprintf("no loop device: %s", out2)
 				return
@@ -121,11 +138,12 @@ func mounted(t *testing.T, name string) map[string]string {
 	return files
 }
 
-// describe returns one line per file with all that can be seen of it. What differs
-// between file systems for good reason is left out: the sizes of folders, and the link
-// counts of files, which are 1 as long as the writer knows no hard links.
+// describe returns one line per file with all that can be seen of it, and which are the
+// other names of the same file. What differs between file systems for good reason is
+// left out: the sizes of folders.
 func describe(t *testing.T, root string) map[string]string {
 	files := make(map[string]string)
+	first := make(map[uint64]string) // inode number: the name that came first
 	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -134,7 +152,16 @@ func describe(t *testing.T, root string) map[string]string {
 		if err != nil {
 			return err
 		}
-		files[rel], err = describeFile(p)
+		var st syscall.Stat_t
+		if err := syscall.Lstat(p, &st); err != nil {
+			return err
+		}
+		files[rel], err = describeFile(p, st)
+		if name := first[st.Ino]; name != "" {
+			files[rel] += " is " + name
+		} else {
+			first[st.Ino] = rel
+		}
 		return err
 	})
 	if err != nil {
@@ -143,15 +170,10 @@ func describe(t *testing.T, root string) map[string]string {
 	return files
 }
 
-func describeFile(p string) (string, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(p, &st); err != nil {
-		return "", err
-	}
-	line := fmt.Sprintf("mode %o owner %d:%d rdev %x mtime %d.%09d", st.Mode, st.Uid, st.Gid, st.Rdev, st.Mtim.Sec, st.Mtim.Nsec)
+func describeFile(p string, st syscall.Stat_t) (string, error) {
+	line := fmt.Sprintf("mode %o owner %d:%d links %d rdev %x mtime %d.%09d", st.Mode, st.Uid, st.Gid, st.Nlink, st.Rdev,
+		st.Mtim.Sec, st.Mtim.Nsec)
 	switch st.Mode & syscall.S_IFMT {
-	case syscall.S_IFDIR:
-		line += fmt.Sprintf(" links %d", st.Nlink)
 	case syscall.S_IFREG:
 		data, err := os.ReadFile(p)
 		if err != nil {

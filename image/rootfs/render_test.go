@@ -41,7 +41,7 @@ func render(t testing.TB, img *image.Image) (*os.File, rootfs.Info) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	info, err := rootfs.Render(context.Background(), img, f)
+	info, err := rootfs.Render(context.Background(), img, image.Limits{}, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,8 +52,14 @@ func render(t testing.TB, img *image.Image) (*os.File, rootfs.Info) {
 // effective, permitted CAP_NET_RAW (linux/capability.h, vfs_cap_data).
 const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 
-// everything is an archive with all that a file can be.
+// everything is an ACI with all that a file can be.
 func everything(t testing.TB) []byte {
+	return everythingIn(t, "rootfs/", []acitest.Entry{acitest.Manifest("example.com/all", "")})
+}
+
+// everythingIn is an archive with all that a file can be, below prefix, behind the
+// entries first.
+func everythingIn(t testing.TB, prefix string, first []acitest.Entry) []byte {
 	owned := func(e acitest.Entry, uid, gid int, mode int64) acitest.Entry {
 		e.Uid, e.Gid, e.Mode, e.Format = uid, gid, mode, tar.FormatPAX
 		return e
@@ -72,48 +78,49 @@ func everything(t testing.TB) []byte {
 	device := func(typeflag byte, name string, major, minor int64) acitest.Entry {
 		return acitest.Entry{Header: tar.Header{Typeflag: typeflag, Name: name, Mode: 0o660, Gid: 6, Devmajor: major, Devminor: minor}}
 	}
-	entries := []acitest.Entry{
-		acitest.Manifest("example.com/all", ""),
-		owned(acitest.Dir("rootfs"), 0, 0, 0o755),
-		owned(acitest.Dir("rootfs/tmp"), 0, 0, 0o1777),
-		owned(acitest.Dir("rootfs/empty"), 5, 6, 0o2750),
-		acitest.File("rootfs/zero", ""),
-		acitest.File("rootfs/short", "short\n"),
-		acitest.File("rootfs/block", strings.Repeat("b", 4096)),
-		acitest.File("rootfs/long", strings.Repeat("0123456789abcdef", 70_001)),
-		owned(acitest.File("rootfs/setuid", "su"), 0, 0, 0o4755),
-		owned(acitest.File("rootfs/setgid", "sg"), 0, 42, 0o2755),
-		owned(acitest.File("rootfs/secret", "s"), 0, 0, 0),
-		owned(acitest.File("rootfs/big-owner", "o"), 3_000_000_000, 70_000, 0o600),
-		owned(acitest.Dir("rootfs/big-owner.d"), 65_536, 4_294_967_294, 0o700),
-		at(acitest.File("rootfs/nanoseconds", "t"), time.Unix(1_600_000_000, 123_456_789)),
-		at(acitest.File("rootfs/epoch", "t"), time.Unix(0, 0)),
-		at(acitest.File("rootfs/before", "t"), time.Unix(-86_400, 0)),
-		at(acitest.File("rootfs/after-2038", "t"), time.Unix(5_000_000_000, 0)),
-		attrs(acitest.File("rootfs/ping", "p"), "security.capability", capability),
-		attrs(acitest.File("rootfs/attrs", "a"), "user.empty", "", "user.binary", "\x00\xff\n=", "trusted.x", "y",
+	entries := append(first,
+		owned(acitest.Dir(filepath.Clean(prefix)), 0, 0, 0o755),
+		owned(acitest.Dir(prefix+"tmp"), 0, 0, 0o1777),
+		owned(acitest.Dir(prefix+"empty"), 5, 6, 0o2750),
+		acitest.File(prefix+"zero", ""),
+		acitest.File(prefix+"short", "short\n"),
+		acitest.File(prefix+"block", strings.Repeat("b", 4096)),
+		acitest.File(prefix+"long", strings.Repeat("0123456789abcdef", 70_001)),
+		owned(acitest.File(prefix+"setuid", "su"), 0, 0, 0o4755),
+		owned(acitest.File(prefix+"setgid", "sg"), 0, 42, 0o2755),
+		owned(acitest.File(prefix+"secret", "s"), 0, 0, 0),
+		owned(acitest.File(prefix+"big-owner", "o"), 3_000_000_000, 70_000, 0o600),
+		owned(acitest.Dir(prefix+"big-owner.d"), 65_536, 4_294_967_294, 0o700),
+		at(acitest.File(prefix+"nanoseconds", "t"), time.Unix(1_600_000_000, 123_456_789)),
+		at(acitest.File(prefix+"epoch", "t"), time.Unix(0, 0)),
+		at(acitest.File(prefix+"before", "t"), time.Unix(-86_400, 0)),
+		at(acitest.File(prefix+"after-2038", "t"), time.Unix(5_000_000_000, 0)),
+		attrs(acitest.File(prefix+"ping", "p"), "security.capability", capability),
+		attrs(acitest.File(prefix+"attrs", "a"), "user.empty", "", "user.binary", "\x00\xff\n=", "trusted.x", "y",
 			"user.long", strings.Repeat("v", 3000)),
-		attrs(acitest.Dir("rootfs/attrs.d"), "user.d", "1"),
-		acitest.Link(tar.TypeSymlink, "rootfs/relative", "short"),
-		acitest.Link(tar.TypeSymlink, "rootfs/absolute", "/nowhere/at/all"),
-		acitest.Link(tar.TypeSymlink, "rootfs/far", strings.Repeat("../", 1300)+"x"),
-		acitest.Link(tar.TypeLink, "rootfs/hard", "rootfs/long"),
-		acitest.Link(tar.TypeLink, "rootfs/tmp/hard", "rootfs/setuid"),
-		acitest.Link(tar.TypeLink, "rootfs/hardsym", "rootfs/relative"),
-		device(tar.TypeChar, "rootfs/null", 1, 3),
-		device(tar.TypeBlock, "rootfs/disk", 259, 70_000),
-		device(tar.TypeFifo, "rootfs/fifo", 0, 0),
-		acitest.File("rootfs/"+strings.Repeat("n", 255), "long name"),
-		acitest.File("rootfs/name with\nnewline \\ and \"quotes\" é", "odd name"),
-	}
-	deep := "rootfs"
+		attrs(acitest.Dir(prefix+"attrs.d"), "user.d", "1"),
+		acitest.Link(tar.TypeSymlink, prefix+"relative", "short"),
+		acitest.Link(tar.TypeSymlink, prefix+"absolute", "/nowhere/at/all"),
+		acitest.Link(tar.TypeSymlink, prefix+"far", strings.Repeat("../", 1300)+"x"),
+		acitest.Link(tar.TypeLink, prefix+"hard", prefix+"long"),
+		acitest.Link(tar.TypeLink, prefix+"tmp/hard", prefix+"setuid"),
+		acitest.Link(tar.TypeLink, prefix+"hardsym", prefix+"relative"),
+		device(tar.TypeChar, prefix+"null", 1, 3),
+		device(tar.TypeBlock, prefix+"disk", 259, 70_000),
+		device(tar.TypeFifo, prefix+"fifo", 0, 0),
+		acitest.File(prefix+strings.Repeat("n", 255), "long name"),
+		acitest.File(prefix+"name with\nnewline \\ and \"quotes\" é", "odd name"),
+		acitest.File(prefix+"not UTF-8 \xff\xfe", "odd name"),
+		at(acitest.File(prefix+"before-ns", "t"), time.Unix(-1, 999_999_999)),
+	)
+	deep := filepath.Clean(prefix)
 	for range 12 {
 		deep += "/" + strings.Repeat("d", 100)
 		entries = append(entries, acitest.Dir(deep))
 	}
-	entries = append(entries, acitest.File(deep+"/deep", "long path"), acitest.Dir("rootfs/many"))
+	entries = append(entries, acitest.File(deep+"/deep", "long path"), acitest.Dir(prefix+"many"))
 	for i := range 600 { // more than a block of names
-		entries = append(entries, acitest.File(filepath.Join("rootfs/many", strings.Repeat(string(rune('a'+i%26)), 1+i/26)), "m"))
+		entries = append(entries, acitest.File(filepath.Join(prefix+"many", strings.Repeat(string(rune('a'+i%26)), 1+i/26)), "m"))
 	}
 	return acitest.Tar(t, entries...)
 }
@@ -139,7 +146,7 @@ func TestDeterministic(t *testing.T) {
 func TestGolden(t *testing.T) {
 	_, info := render(t, open(t, acitest.Tar(t, acitest.Manifest("example.com/hello", ""),
 		acitest.Dir("rootfs"), acitest.File("rootfs/hello", "hello\n"))))
-	const want = "542933a6a6a801d3ecbfa4aff5762c4b900a2a6e4e0beaa93fb1f20273b6e167"
+	const want = "ebd71ae226a9f0ab1d012ee2fbab401681f6950274736333f13534bd39955de1"
 	if info.RootHash.String() != want || info.DataBlocks != 2 {
 		t.Errorf("root hash %s of %d blocks", info.RootHash, info.DataBlocks)
 	}
@@ -297,7 +304,7 @@ func TestRefuse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := rootfs.Render(context.Background(), img, f); err == nil {
+		if _, err := rootfs.Render(context.Background(), img, image.Limits{}, f); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 		f.Close()
@@ -314,7 +321,7 @@ func TestCancel(t *testing.T) {
 	}
 	defer f.Close()
 	cancel()
-	if _, err := rootfs.Render(ctx, img, f); !errors.Is(err, context.Canceled) {
+	if _, err := rootfs.Render(ctx, img, image.Limits{}, f); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,65 +2,44 @@ package rootfs
 
 import (
 	"archive/tar"
-	"fmt"
 	"strings"
+
+	"github.com/clearrun/clearrun/image/erofs"
 )
 
 // paxXattr is the prefix of extended attributes in PAX records, as GNU tar,
 // bsdtar and Go write them.
 const paxXattr = "SCHILY.xattr."
 
-// Bounds of extended attributes (linux/limits.h), and of all of one file together,
-// which EROFS counts in 16 bits of 4 bytes.
-const (
-	xattrNameMax  = 255
-	xattrValueMax = 65535
-	xattrTotalMax = 128 << 10
-)
+// namespaces are those of Linux (xattr(7)). A name outside of them, such as those of
+// macOS, cannot exist there, and tar leaves it out, too.
+var namespaces = [...]string{"user.", "system.", "trusted.", "security."}
 
-// aclNames are complete names that EROFS has a prefix number for. The writer knows
-// those prefixes only with a dot behind them.
-var aclNames = [...]string{"system.posix_acl_access", "system.posix_acl_default"}
+// overlayXattrs steer overlayfs (Documentation/filesystems/overlayfs.rst), whose lower
+// layer the root image becomes. An image has no say in that.
+var overlayXattrs = [...]string{"trusted.overlay.", "user.overlay."}
 
-// xattrsOf returns the entry's extended attributes by the names the EROFS writer
-// takes. Only namespaces that EROFS can hold are accepted.
-func xattrsOf(h *tar.Header) (map[string]string, error) {
+// xattrsOf returns the entry's extended attributes.
+func xattrsOf(h *tar.Header) (erofs.Xattrs, error) {
 	var attrs map[string]string
-	total := 0
 	for key, value := range h.PAXRecords {
 		name, ok := strings.CutPrefix(key, paxXattr)
-		if !ok {
+		if !ok || !hasAnyPrefix(name, namespaces[:]) || hasAnyPrefix(name, overlayXattrs[:]) {
 			continue
-		}
-		onDisk, err := xattrName(name)
-		if err != nil {
-			return nil, err
-		}
-		total += len(name) + len(value)
-		if len(value) > xattrValueMax || total > xattrTotalMax {
-			return nil, fmt.Errorf("extended attribute %q: too large", name)
 		}
 		if attrs == nil {
 			attrs = make(map[string]string)
 		}
-		attrs[onDisk] = value
+		attrs[name] = value
 	}
-	return attrs, nil
+	return erofs.EncodeXattrs(attrs)
 }
 
-func xattrName(name string) (string, error) {
-	if len(name) > xattrNameMax || strings.IndexByte(name, 0) >= 0 {
-		return "", fmt.Errorf("extended attribute %.80q: bad name", name)
-	}
-	for _, acl := range aclNames {
-		if name == acl {
-			return acl + ".", nil
+func hasAnyPrefix(s string, prefixes []string) bool {
+	for _, p := range prefixes {
+		if strings.HasPrefix(s, p) {
+			return true
 		}
 	}
-	for _, prefix := range [...]string{"user.", "trusted.", "security."} {
-		if strings.HasPrefix(name, prefix) && len(name) > len(prefix) {
-			return name, nil
-		}
-	}
-	return "", fmt.Errorf("extended attribute %q: namespace is not supported", name)
+	return false
 }

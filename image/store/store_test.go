@@ -58,7 +58,7 @@ func renderACI(data []byte) store.RenderFunc {
 			return store.Rendered{}, err
 		}
 		defer img.Close()
-		info, err := rootfs.Render(ctx, img, root)
+		info, err := rootfs.Render(ctx, img, image.Limits{}, root)
 		return store.Rendered{Info: info, Meta: img.Meta()}, err
 	}
 }
