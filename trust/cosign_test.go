@@ -267,6 +267,45 @@ func TestCosignScope(t *testing.T) {
 	}
 }
 
+// TestCosignPolicy holds what signatures say against what a rule asks for.
+func TestCosignPolicy(t *testing.T) {
+	s, other := newSigner(t, "ecdsa"), newSigner(t, "ed25519")
+	d := manifest("m")
+	k := newKeyring(t)
+	add(t, k, string(repo), append(s.pub(), other.pub()...))
+	prod := s.simple(payload(string(repo), d, `{"env":"prod","n":1}`))
+	both := image.Signatures{Simple: prod.Simple, Bundles: other.bundle(statement(d)).Bundles}
+	test := s.simple(payload(string(repo), d, `{"env":"test"}`))
+	for _, tc := range []struct {
+		require string
+		sigs    image.Signatures
+		want    string // in the error; empty: granted
+	}{
+		{"signers: keyring", prod, ""},
+		{"signers: [" + s.fingerprint() + "]", prod, ""},
+		{"signers: [" + strings.ToLower(other.fingerprint()) + "]", prod, "requires a signature of " + other.fingerprint()},
+		{"signers: keyring, annotations: {env: prod}", prod, ""},
+		{"signers: keyring, annotations: {env: prod}", test, `annotated "env"="prod"; found: signature without a date`},
+		{"signers: keyring, annotations: {env: prod, by: me}", prod, `annotated "env"="prod"`},
+		{"signers: keyring, annotations: {n: 1}", prod, "requires"},
+		{"signers: keyring, annotations: {env: prod}, atLeast: 2", both, ""},
+		{"signers: keyring, atLeast: 2", prod, "2 different keys"},
+		{"signers: keyring, notOlderThan: 9d", prod, "without a date"},
+		{"none: true", image.Signatures{}, ""},
+		{"none: true", other.simple("x"), ""},
+	} {
+		e, err := k.InspectOCI([]image.Digest{d}, repo, tc.sigs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := policy(t, rules("name: one\n  match: {name: \"registry.example.com:5000/**\"}\n  require: {"+tc.require+"}"))
+		_, err = trust.Decide(trust.Request{Name: repo, Digest: d, Source: d, Evidence: e, Policy: p})
+		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v; want %q", tc.require, err, tc.want)
+		}
+	}
+}
+
 func TestCosignKeyFiles(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {

@@ -47,6 +47,8 @@ type requirement struct {
 	signers []string
 	atLeast int // of different signers
 	fresh   freshness
+	// annotations are what a signature must say besides; only cosign's can.
+	annotations []image.NameValue
 	// minVersion bounds the label "version" from below; nil: any, or none.
 	minVersion *semver.Version
 }

@@ -2,10 +2,14 @@ package trust
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-semver/semver"
+
+	"github.com/clearrun/clearrun/image"
 )
 
 // judge holds the image against all that its rule asks for. Nothing is left out once
@@ -68,7 +72,7 @@ func (g *ruling) judgeSignature() {
 	if len(valid) > 0 {
 		var all []string
 		for _, v := range valid {
-			all = append(all, fmt.Sprintf("signature of %s by key %s (%s)", v.made.UTC().Format("2006-01-02"), v.signer.Fingerprint, v.signer.Identity))
+			all = append(all, v.String())
 		}
 		found = strings.Join(append(all, e.bad...), "; ")
 	}
@@ -82,11 +86,53 @@ func (g *ruling) acceptable(valid []counted) []counted {
 	for _, v := range valid {
 		known := slices.ContainsFunc(list, func(c counted) bool { return c.signer.Fingerprint == v.signer.Fingerprint })
 		named := q.signers == nil || slices.Contains(q.signers, v.signer.Fingerprint)
-		if !known && named && q.fresh.met(v.made, g.request.Evidence.at) {
+		if !known && named && q.fresh.met(v.made, g.request.Evidence.at) && v.says(q.annotations) {
 			list = append(list, v)
 		}
 	}
 	return list
+}
+
+// says reports whether the signer has put all of these beside the signature.
+func (v vouch) says(annotations []image.NameValue) bool {
+	for _, want := range annotations {
+		if value, ok := v.annotations[want.Name]; !ok || value != want.Value {
+			return false
+		}
+	}
+	return true
+}
+
+// String describes the signature.
+func (v vouch) String() string {
+	s := "signature"
+	if v.made.IsZero() {
+		s += " without a date"
+	} else {
+		s += " of " + v.made.UTC().Format(time.DateOnly)
+	}
+	s += fmt.Sprintf(" by key %s (%s)", v.signer.Fingerprint, v.signer.Identity)
+	for i, name := range slices.Sorted(maps.Keys(v.annotations)) {
+		if i == 0 {
+			s += ", annotated"
+		}
+		s += fmt.Sprintf(" %.64q=%.64q", name, v.annotations[name])
+	}
+	return s
+}
+
+// versionLabels are the labels that may hold an image's version: appc's (spec, Image
+// Manifest Schema) and OCI's (image spec, Annotations). The first one counts.
+func versionLabels() []string { return []string{"version", "org.opencontainers.image.version"} }
+
+// version returns the image's version and the label that it is in.
+func (r Request) version() (label, value string) {
+	for _, label := range versionLabels() {
+		if value, ok := r.label(label); ok {
+			return label, value
+		}
+	}
+	return "", ""
 }
 
 func (g *ruling) judgeVersion() {
@@ -95,14 +141,14 @@ func (g *ruling) judgeVersion() {
 		return
 	}
 	required := "version " + least.String() + " or later"
-	value, ok := g.request.label("version")
-	if !ok {
-		g.find(false, required, "no label \"version\"")
+	label, value := g.request.version()
+	if label == "" {
+		g.find(false, required, "no label "+strings.Join(versionLabels(), " or "))
 		return
 	}
 	v, err := semver.NewVersion(value)
 	if err != nil {
-		g.find(false, required, fmt.Sprintf("label \"version\" is %q, which is not like 1.2.3 (semver.org)", value))
+		g.find(false, required, fmt.Sprintf("label %q is %q, which is not like 1.2.3 (semver.org)", label, value))
 		return
 	}
 	g.find(!v.LessThan(*least), required, "version "+value)
@@ -120,6 +166,9 @@ func (q requirement) String() string {
 	}
 	if f := q.fresh.String(); f != "" {
 		s += ", not older than " + f
+	}
+	for _, a := range q.annotations {
+		s += fmt.Sprintf(", annotated %q=%q", a.Name, a.Value)
 	}
 	return s
 }

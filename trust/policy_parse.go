@@ -142,6 +142,11 @@ func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.No
 		"none":    func(n ast.Node) { q.none = p.boolean(n, "none") },
 		"signers": func(n ast.Node) { p.readSigners(n, q) },
 		"atLeast": func(n ast.Node) { q.atLeast = p.count(n, "atLeast", signersMax) },
+		"annotations": func(n ast.Node) {
+			p.pairs(n, "annotations", func(key, value string, _ ast.Node) {
+				q.annotations = append(q.annotations, image.NameValue{Name: key, Value: value})
+			})
+		},
 		"minVersion": func(n ast.Node) {
 			s, ok := p.text(n, "minVersion")
 			if !ok {

@@ -37,7 +37,7 @@ func (p *policyReader) checkRequire(n ast.Node, d *draft) {
 		return n
 	}
 	if q.none {
-		for _, field := range []string{"signers", "atLeast", "notOlderThan"} {
+		for _, field := range []string{"signers", "atLeast", "annotations", "notOlderThan"} {
 			if d.require[field] != nil {
 				p.fault(at(field), "rule %q: %s contradicts none: true", d.name, field)
 			}

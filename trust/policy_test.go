@@ -80,6 +80,8 @@ func TestPolicyFaults(t *testing.T) {
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, atLeast: 0}"), "4:40: atLeast: want a number from 1 to 64"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {none: true, signers: keyring}"), "4:25: rule \"a\": signers contradicts none: true"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {none: true, notOlderThan: 9d}"), "4:25: rule \"a\": notOlderThan contradicts"},
+		{rules("name: a\n  match: {name: \"**\"}\n  require: {none: true, annotations: {a: b}}"), "4:25: rule \"a\": annotations contradicts none: true"},
+		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, annotations: [a]}"), "annotations: want names with values"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {none: yes}"), "4:19: none: want true or false"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, minVersion: 1.0}"), "4:43: minVersion: \"1.0\" is not a version"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, notOlderThan: 1y}"), "4:45: notOlderThan: \"1y\""},
@@ -183,7 +185,10 @@ func TestPrecedence(t *testing.T) {
 		{"version is none", rules(none("one", "name: \"**\"", ", minVersion: 1.0.0")), func(r *trust.Request) {
 			r.Labels = []image.NameValue{{Name: "version", Value: "latest"}}
 		}, 0, `!"latest", which is not like 1.2.3`},
-		{"version is missing", rules(none("one", "name: \"**\"", ", minVersion: 1.0.0")), func(r *trust.Request) { r.Labels = nil }, 0, `!no label "version"`},
+		{"version is missing", rules(none("one", "name: \"**\"", ", minVersion: 1.0.0")), func(r *trust.Request) { r.Labels = nil }, 0, `!no label version or org.opencontainers.image.version`},
+		{"OCI's version", rules(none("one", "name: \"**\"", ", minVersion: 1.9.0")), func(r *trust.Request) {
+			r.Labels = []image.NameValue{{Name: "org.opencontainers.image.version", Value: "1.8.9"}}
+		}, 0, "!found: version 1.8.9"},
 
 		{"default tier", rules(rest), func(r *trust.Request) { r.MinTier = trust.TierHost }, trust.TierVM, ""},
 		{"least allowed tier", rules(rest + "\n  tiers: [vm, host]"), nil, trust.TierHost, ""},
