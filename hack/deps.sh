@@ -16,11 +16,21 @@ packages=(
 	skopeo:/usr/bin/skopeo
 	umoci:/usr/bin/umoci
 	docker-registry:/usr/bin/docker-registry
+	openssl:/usr/bin/openssl
 )
 
 # Packages whose files go into images of the tests. They are not installed: their
 # servers would start.
 unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+
+# cosign signs images in the tests of package trust. Debian has none; it is built without
+# optimization, which halves the time that takes.
+cosign=github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
+if [ ! -e "build/tools/${cosign##*@}/cosign" ]; then
+	echo "deps: building $cosign, which takes some minutes the first time"
+	GOBIN=$PWD/build/tools/${cosign##*@} GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' -gcflags 'all=-N -l -dwarf=false' "$cosign"
+	ln -sfn "${cosign##*@}/cosign" build/tools/cosign
+fi
 
 missing=()
 for p in "${packages[@]}"; do

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -105,17 +106,26 @@ func (k *cosignKey) encode(w io.Writer) error {
 }
 
 // verifies reports whether the key has signed the message: ECDSA (ASN.1) and RSA
-// (PKCS #1 v1.5) over its SHA-256, Ed25519 over itself. That is what cosign does by
-// default for these keys.
+// (PKCS #1 v1.5) over its SHA-256, Ed25519 over itself or, as Ed25519ph (RFC 8032), over
+// its SHA-512. Those are what cosign makes by default, now or in earlier versions.
 func (k *cosignKey) verifies(message, signature []byte) bool {
 	sum := sha256.Sum256(message)
 	switch p := k.public.(type) {
 	case *ecdsa.PublicKey:
 		return ecdsa.VerifyASN1(p, sum[:], signature)
 	case ed25519.PublicKey:
-		return len(p) == ed25519.PublicKeySize && ed25519.Verify(p, message, signature)
+		return verifiesEd25519(p, message, signature)
 	case *rsa.PublicKey:
 		return rsa.VerifyPKCS1v15(p, crypto.SHA256, sum[:], signature) == nil
 	}
 	return false
+}
+
+func verifiesEd25519(p ed25519.PublicKey, message, signature []byte) bool {
+	if len(p) != ed25519.PublicKeySize {
+		return false // the library would panic
+	}
+	prehashed := sha512.Sum512(message)
+	return ed25519.Verify(p, message, signature) ||
+		ed25519.VerifyWithOptions(p, prehashed[:], signature, &ed25519.Options{Hash: crypto.SHA512}) == nil
 }

@@ -2,6 +2,6 @@
 // the trusted keys, checks signatures over the image's bytes as distributed, and
 // mints the Verdict that every runner asks for.
 //
-// It fetches nothing and knows no file formats besides OpenPGP's: the caller brings
+// It fetches nothing and knows no formats of images, only those of signatures: the caller brings
 // the bytes, the image's name and its digest.
 package trust

@@ -13,7 +13,7 @@ import (
 
 // trustCommand is `clearrun trust`.
 func trustCommand(args []string, g globals, io stdio) (int, error) {
-	const text = "Manage the OpenPGP keys that may sign images."
+	const text = "Manage the keys that may sign images: OpenPGP keys for ACIs, cosign keys for OCI images."
 	if len(args) > 0 {
 		switch args[0] {
 		case "add":
@@ -23,7 +23,7 @@ func trustCommand(args []string, g globals, io stdio) (int, error) {
 		case "remove":
 			return trustRemove(args[1:], g, io)
 		case "--help", "-h", "help":
-			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun trust add (--prefix NAME | --root) KEY.asc\n  clearrun trust list [--json]\n  clearrun trust remove (--prefix NAME | --root) FINGERPRINT\n", text)
+			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun trust add (--prefix NAME | --root) KEYFILE\n  clearrun trust list [--json]\n  clearrun trust remove (--prefix NAME | --root) FINGERPRINT\n", text)
 			return 0, nil
 		}
 		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want trust add, list or remove", args[0])
@@ -45,7 +45,7 @@ func (s scope) check() error {
 }
 
 func trustAdd(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("trust add (--prefix NAME | --root) KEY.asc", "Trust the OpenPGP keys in a file to sign images below a name.", &g, io)
+	f := newFlags("trust add (--prefix NAME | --root) KEYFILE", "Trust the keys in a file, OpenPGP or cosign.pub, to sign images below a name.", &g, io)
 	var s scope
 	f.StringVar(&s.prefix, "prefix", "", "images they may sign, by whole path components of the name")
 	f.BoolVar(&s.root, "root", false, "they may sign every image")
