@@ -291,13 +291,8 @@ func TestMirrors(t *testing.T) {
 }
 
 // push copies blobs of a layout as they are, also such that are no image.
-func push(t *testing.T, r *registrytest.Registry, l *ocitest.Layout, name, tag string, manifest v1.Descriptor, blobs ...v1.Descriptor) {
+func push(t *testing.T, repo *remote.Repository, l *ocitest.Layout, tag string, manifest v1.Descriptor, blobs ...v1.Descriptor) {
 	t.Helper()
-	repo, err := remote.NewRepository(r.Host + "/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	repo.PlainHTTP = true
 	ctx := context.Background()
 	for _, d := range append(blobs, manifest) {
 		data, err := os.ReadFile(l.Path(d))
@@ -330,12 +325,17 @@ func TestSignatures(t *testing.T) {
 			Layers: []v1.Descriptor{layer}, Subject: subject,
 		})
 	}
+	repo, err := remote.NewRepository(r.Host + "/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo.PlainHTTP = true
 	blob := l.Blob(bundle, []byte(`{"b":1}`))
-	push(t, r, l, "app", "", manifest(&d, blob), empty, blob) // this registry knows no referrers: oras keeps an index
+	push(t, repo, l, "", manifest(&d, blob), empty, blob) // this registry knows no referrers: oras keeps an index
 	simple := l.Blob(payload, []byte("text"))
 	annotated := simple
 	annotated.Annotations = map[string]string{"dev.cosignproject.cosign/signature": "AQ=="}
-	push(t, r, l, "app", "sha256-"+d.Digest.Encoded()+".sig", manifest(nil, annotated), empty, simple)
+	push(t, repo, l, "sha256-"+d.Digest.Encoded()+".sig", manifest(nil, annotated), empty, simple)
 	reference, err := ref.Parse("docker://" + r.Host + "/app:v1")
 	if err != nil {
 		t.Fatal(err)
