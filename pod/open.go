@@ -8,6 +8,7 @@ import (
 
 	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/ref"
+	"github.com/clearrun/clearrun/image/registry"
 	"github.com/clearrun/clearrun/image/rootfs"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/trust"
@@ -21,6 +22,11 @@ type Options struct {
 	SignaturePath string
 	// Name is what an OCI image in a file or folder is called. Empty: what is said there.
 	Name image.Name
+
+	// Pull says when a registry is asked, Registry how. Zero: if the image is not in the
+	// store.
+	Pull     PullPolicy
+	Registry registry.Options
 
 	Store   *store.Store
 	Keyring *trust.Keyring // may be nil with InsecureNoVerify

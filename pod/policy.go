@@ -81,6 +81,7 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	if err != nil {
 		return trust.Explanation{}, err
 	}
+	o.Store = nil // a description comes from where the image does
 	src, err := o.find(ctx, r)
 	if err != nil {
 		return fail(err)
@@ -90,16 +91,15 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	if err != nil {
 		return fail(err)
 	}
-	img, source, err := src.read(ctx, o, "")
+	meta, digest, err := src.describe(ctx, o)
 	if err != nil {
 		return fail(err)
 	}
-	defer img.Close()
-	e, verdict, err := trust.Explain(o.request(img.Meta(), evidence, source))
+	e, verdict, err := trust.Explain(o.request(meta, evidence, digest))
 	if err != nil || !e.Allowed {
 		return e, err
 	}
-	_, err = assemble(verdict, img.Meta(), o.Overrides)
+	_, err = assemble(verdict, meta, o.Overrides)
 	var limit *limitError
 	switch {
 	case errors.As(err, &limit):

@@ -15,6 +15,8 @@ type source interface {
 	// examine looks at the signatures and gives the digest of the distributed bytes. Under
 	// strict, an image without a good signature ends here.
 	examine(ctx context.Context, o Options, strict bool) (trust.Evidence, error)
+	// describe is read without the files.
+	describe(ctx context.Context, o Options) (image.Meta, image.Digest, error)
 	// read unpacks the image, and returns the digest of the bytes that it was in.
 	read(ctx context.Context, o Options, scratch string) (*image.Image, image.Digest, error)
 	// rename puts the name that the image has here into what the store knows of its bytes,
@@ -28,14 +30,17 @@ type source interface {
 
 // find opens what the reference names.
 func (o Options) find(ctx context.Context, r ref.Ref) (source, error) {
-	switch r.Transport {
-	case ref.ACI:
+	if r.Transport == ref.ACI {
 		return openACI(ctx, r.Path)
+	}
+	if o.SignaturePath != "" {
+		return nil, errors.New("--signature is for ACIs: an OCI image's signatures lie beside its manifest")
+	}
+	switch r.Transport {
 	case ref.OCI, ref.OCIArchive, ref.DockerArchive:
-		if o.SignaturePath != "" {
-			return nil, errors.New("--signature is for ACIs: an OCI image's signatures lie beside its manifest")
-		}
 		return openOCI(ctx, r, o)
+	case ref.Docker:
+		return openRemote(ctx, r, o)
 	}
 	return nil, fmt.Errorf("images from %s: cannot be fetched yet", r.Transport)
 }

@@ -78,6 +78,14 @@ func (f aciFile) read(ctx context.Context, o Options, scratch string) (*image.Im
 	return aci.Read(ctx, f, scratch, o.Limits)
 }
 
+func (f aciFile) describe(ctx context.Context, o Options) (image.Meta, image.Digest, error) {
+	img, source, err := f.read(ctx, o, "")
+	if err != nil {
+		return image.Meta{}, source, err
+	}
+	return img.Meta(), source, img.Close()
+}
+
 // rename changes nothing: an ACI's name is in its bytes.
 func (f aciFile) rename(*image.Meta) {}
 

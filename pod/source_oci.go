@@ -86,8 +86,29 @@ func (f ociFile) examine(ctx context.Context, o Options, strict bool) (trust.Evi
 	if o.InsecureNoVerify {
 		return trust.UnsignedOCI(f.Digest()), nil
 	}
-	return trust.Evidence{}, errors.New("signatures of OCI images cannot be checked yet: " +
-		"run it once without any check with --insecure-no-verify")
+	signatures, err := f.Signatures(ctx)
+	if err != nil {
+		return trust.Evidence{}, err
+	}
+	return o.examineOCI(f.Subjects, f.Name, signatures, strict)
+}
+
+// examineOCI looks at the signatures of a manifest or of an index that led to it.
+func (o Options) examineOCI(subjects []image.Digest, name image.Name, s image.Signatures, strict bool) (trust.Evidence, error) {
+	switch {
+	case o.InsecureNoVerify:
+		return trust.UnsignedOCI(subjects[0]), nil
+	case o.Keyring == nil:
+		return trust.Evidence{}, errNoKeyring
+	case strict:
+		return o.Keyring.ExamineOCI(subjects, name, s)
+	}
+	return o.Keyring.InspectOCI(subjects, name, s)
+}
+
+func (f ociFile) describe(context.Context, Options) (image.Meta, image.Digest, error) {
+	meta, err := f.Meta()
+	return meta, f.Digest(), err
 }
 
 func (f ociFile) read(ctx context.Context, _ Options, scratch string) (*image.Image, image.Digest, error) {

@@ -14,10 +14,11 @@ import (
 
 // imageHelp says what can be written for IMAGE.
 const imageHelp = `IMAGE is one of
-  app.aci                     an App Container Image
-  oci:DIR[:REF]               an OCI image layout
-  oci-archive:FILE[:REF]      one in a tar
-  docker-archive:FILE[:TAG]   what docker save writes`
+  app.aci                                   an App Container Image
+  oci:DIR[:REF]                             an OCI image layout
+  oci-archive:FILE[:REF]                    one in a tar
+  docker-archive:FILE[:TAG]                 what docker save writes
+  docker://[HOST/]REPOSITORY[:TAG][@DIGEST] in a registry`
 
 // fetchOptions say where and how to get an image, for all commands that look at one.
 type fetchOptions struct {

@@ -38,6 +38,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "verify an image and run its app (the default command)", runCommand},
+		{"image", "keep images in the store", imageCommand},
 		{"trust", "manage the keys that may sign images", trustCommand},
 		{"policy", "check a policy file, and what it says about an image", policyCommand},
 		{"boot", "boot a kernel and show where its start spends its time", bootCommand},

@@ -78,6 +78,7 @@ func (g globals) readPolicy(path string) (*trust.Policy, error) {
 type checkOptions struct {
 	globals
 	fetchOptions
+	registryOptions
 	signature string
 	insecure  bool
 	asJSON    bool
@@ -89,6 +90,7 @@ func (o *checkOptions) flags(io stdio) *pflag.FlagSet {
 		&o.globals, io)
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	o.fetchOptions.addTo(f)
+	o.registryOptions.addTo(f)
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "explain a run with this option")
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	return f
@@ -103,7 +105,7 @@ func policyCheck(args []string, g globals, io stdio) (int, error) {
 	if f.NArg() != 1 {
 		return vmrun.ExitFailure, errors.New("want one image; see clearrun policy check --help")
 	}
-	e, err := o.check(f.Arg(0))
+	e, err := o.check(f.Arg(0), io)
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
@@ -120,7 +122,7 @@ func policyCheck(args []string, g globals, io stdio) (int, error) {
 	return code, nil
 }
 
-func (o *checkOptions) check(image string) (trust.Explanation, error) {
+func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) {
 	keys, err := trust.OpenKeyring(o.keyringDir())
 	if err != nil {
 		return trust.Explanation{}, err
@@ -133,7 +135,7 @@ func (o *checkOptions) check(image string) (trust.Explanation, error) {
 		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
 		MinTier: trust.TierVM, InsecureNoVerify: o.insecure,
 	}
-	if err := o.fetchOptions.apply(&po); err != nil {
+	if err := errors.Join(o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return trust.Explanation{}, err
 	}
 	return pod.Check(context.Background(), po)

@@ -27,6 +27,7 @@ const exitTimeout = 124
 type runOptions struct {
 	globals
 	fetchOptions
+	registryOptions
 	vm                bool
 	memory            string
 	cpus              int
@@ -69,6 +70,7 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what was verified and what takes time")
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
 	o.fetchOptions.addTo(f)
+	o.registryOptions.addTo(f)
 	f.StringVar(&o.kernelArgs, "kernel-args", "", "append to the guest kernel's command line")
 	return f
 }
@@ -248,7 +250,7 @@ func (o *runOptions) open(ctx context.Context, image string, v pod.Overrides, io
 		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, Policy: policy, MinTier: trust.TierVM,
 		InsecureNoVerify: o.insecure, Overrides: v,
 	}
-	if err := o.fetchOptions.apply(&po); err != nil {
+	if err := errors.Join(o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return nil, err
 	}
 	if o.verbose || isTerminal(io.err) {

@@ -2,9 +2,11 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -93,6 +95,28 @@ func (a *Artifact) descend(ctx context.Context, d v1.Descriptor) error {
 		}
 	}
 	return fmt.Errorf("more than %d indexes, one in the other", indexDepthMax)
+}
+
+// CheckChain reports whether each document but the first, which is the manifest, is an
+// index that names the one before it. That they are what their digests say is for the
+// caller to know.
+func CheckChain(subjects []image.Digest, documents [][]byte) error {
+	if len(subjects) != len(documents) {
+		return errors.New("manifest: not as many documents as digests")
+	}
+	for i := 1; i < len(documents); i++ {
+		var index v1.Index
+		if err := json.Unmarshal(documents[i], &index); err != nil {
+			return fmt.Errorf("index: %w", err)
+		}
+		if !slices.ContainsFunc(index.Manifests, func(d v1.Descriptor) bool {
+			digest, err := DigestOf(d)
+			return err == nil && digest == subjects[i-1]
+		}) {
+			return fmt.Errorf("index %s: does not name %s", subjects[i].Short(), subjects[i-1].Short())
+		}
+	}
+	return nil
 }
 
 // layer is one layer of an artifact.

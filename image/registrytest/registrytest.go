@@ -20,6 +20,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,8 +32,12 @@ type Registry struct {
 	Host string // 127.0.0.1:PORT
 	CA   string // file with its authority's certificate; empty: it speaks no TLS
 
-	t testing.TB
+	t    testing.TB
+	stop func()
 }
+
+// Stop ends the registry before the test does.
+func (r *Registry) Stop() { r.stop() }
 
 // Options say what the registry asks of its users.
 type Options struct {
@@ -71,10 +76,11 @@ func Start(t testing.TB, o Options) *Registry {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	r.stop = sync.OnceFunc(func() {
 		cmd.Process.Kill()
 		<-ended
 	})
+	t.Cleanup(r.stop)
 	if err := r.wait(ended); err != nil {
 		t.Fatalf("docker-registry: %v: %s", err, log.String())
 	}

@@ -161,3 +161,14 @@ func (s *Store) RemoveReference(ref string) error {
 	}
 	return s.syncDir(referencesDir)
 }
+
+// Has reports whether the store seems to have the image of the distributed bytes with the
+// digest source. Lookup knows for sure.
+func (s *Store) Has(source image.Digest) bool {
+	var rec sourceRecord
+	if err := s.readRecord(filepath.Join(sourcesDir, source.String()), purposeSource, &rec); err != nil {
+		return false
+	}
+	_, err := s.root.Lstat(filepath.Join(imagesDir, rec.Image.String()))
+	return err == nil
+}
