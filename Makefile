@@ -14,14 +14,14 @@ REQUIRE_VM = $(if $(and $(filter true,$(CI)),$(wildcard /dev/kvm)),CLEARRUN_REQU
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-vm lint fuzz bench kernel kernel-verify clean deps FORCE
+.PHONY: help build demo test test-vm lint fuzz bench kernel kernel-verify clean deps demo-deps FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 build: build/clearrun ## build/clearrun, the one file to install
 
-demo: deps build ## build, sign, trust and run an image in a VM
+demo: demo-deps build ## build, sign, trust and run an image in a VM
 	hack/demo.sh
 
 test: deps build ## all tests, those in VMs last
@@ -50,9 +50,12 @@ kernel-verify: ## prove that the kept kernel is what its source gives
 clean: ## remove what was built
 	rm -rf build
 
-# What tests and demo call besides Go.
+# What the tests, and what the demo calls besides Go.
 deps:
 	@hack/deps.sh
+
+demo-deps:
+	@hack/deps.sh demo
 
 # The steps of the build. go build runs each time; it knows best what is new.
 build/init: FORCE

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Installs what tests and demo call besides Go, as far as it is missing.
+# Installs what the demo or the tests (all, the default) call besides Go, as far as it is
+# missing: hack/deps.sh [demo]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 debs=build/debs
@@ -15,18 +16,21 @@ packages=(
 	zstd:/usr/bin/zstd
 	skopeo:/usr/bin/skopeo
 	umoci:/usr/bin/umoci
-	docker-registry:/usr/bin/docker-registry
 	openssl:/usr/bin/openssl
 )
 
 # Packages whose files go into images of the tests. They are not installed: their
-# servers would start.
-unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+# servers would start. Of docker-registry the program alone is used.
+unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1 docker-registry)
+if [ "${1:-}" = demo ]; then
+	packages=(gnupg:/usr/bin/gpg)
+	unpacked=()
+fi
 
 # cosign signs images in the tests of package trust. Debian has none; it is built without
 # optimization, which halves the time that takes.
 cosign=github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
-if [ ! -e "build/tools/${cosign##*@}/cosign" ]; then
+if [ "${1:-}" != demo ] && [ ! -e "build/tools/${cosign##*@}/cosign" ]; then
 	echo "deps: building $cosign, which takes some minutes the first time"
 	GOBIN=$PWD/build/tools/${cosign##*@} GOFLAGS= CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' -gcflags 'all=-N -l -dwarf=false' "$cosign"
 	ln -sfn "${cosign##*@}/cosign" build/tools/cosign
@@ -40,7 +44,19 @@ unfetched=()
 for p in "${unpacked[@]}"; do
 	compgen -G "$debs/${p}_*.deb" >/dev/null || unfetched+=("$p")
 done
-[ ${#missing[@]} = 0 ] && [ ${#unfetched[@]} = 0 ] && exit 0
+# unpack_registry takes the program out of its package.
+unpack_registry() {
+	[ ${#unpacked[@]} != 0 ] && [ ! -e build/tools/docker-registry ] || return 0
+	mkdir -p build/tools
+	dpkg-deb --fsys-tarfile "$debs"/docker-registry_*.deb | tar --extract --to-stdout ./usr/bin/docker-registry >build/tools/registry.new
+	chmod +x build/tools/registry.new
+	mv build/tools/registry.new build/tools/docker-registry
+}
+
+if [ ${#missing[@]} = 0 ] && [ ${#unfetched[@]} = 0 ]; then
+	unpack_registry
+	exit 0
+fi
 
 echo "deps: installing ${missing[*]:-nothing}, fetching ${unfetched[*]:-nothing}"
 if ! command -v apt-get >/dev/null; then
@@ -68,3 +84,4 @@ if [ ${#unfetched[@]} != 0 ]; then
 		exit 1
 	fi
 fi
+unpack_registry

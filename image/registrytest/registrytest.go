@@ -19,8 +19,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,8 +71,9 @@ func Start(t testing.TB, o Options) *Registry {
 		config += fmt.Sprintf("auth:\n  htpasswd: {realm: test, path: %s}\n", file)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command("docker-registry", "serve", write(t, dir, "config.yml", config))
+	cmd := exec.Command(program(t), "serve", write(t, dir, "config.yml", config))
 	cmd.Stdout, cmd.Stderr = &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // also if the test is killed
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,6 +88,23 @@ func Start(t testing.TB, o Options) *Registry {
 		t.Fatalf("docker-registry: %v: %s", err, log.String())
 	}
 	return r
+}
+
+// program is the registry's executable: where hack/deps.sh puts it, or one that is
+// installed.
+func program(t testing.TB) string {
+	t.Helper()
+	const name = "docker-registry"
+	_, here, _, _ := runtime.Caller(0)
+	ours := filepath.Join(filepath.Dir(here), "../../build/tools", name)
+	if _, err := os.Stat(ours); err == nil {
+		return ours
+	}
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%v: run make deps", err)
+	}
+	return path
 }
 
 // wait returns once the registry answers.
