@@ -14,6 +14,7 @@ packages=(
 	bzip2:/bin/bzip2
 	xz-utils:/usr/bin/xz
 	zstd:/usr/bin/zstd
+	lz4:/usr/bin/lz4
 	skopeo:/usr/bin/skopeo
 	umoci:/usr/bin/umoci
 	openssl:/usr/bin/openssl

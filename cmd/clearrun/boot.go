@@ -13,6 +13,7 @@ import (
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun"
 	"github.com/clearrun/clearrun/vmrun/bundle"
+	"github.com/clearrun/clearrun/vmrun/bzimage"
 )
 
 // bootOptions are the options of `clearrun boot`.
@@ -34,7 +35,7 @@ const maxRuns = 1000
 func bootCommand(args []string, g globals, io stdio) (int, error) {
 	o := &bootOptions{globals: g}
 	f := newFlags("boot [options]", "Boot a kernel, no image needed, and show where a start spends its time.\nA guest marks milestones by writing a byte to I/O port 0xf4.", &o.globals, io)
-	f.StringVar(&o.kernel, "kernel", "", "uncompressed vmlinux (default: clearrun's own guest)")
+	f.StringVar(&o.kernel, "kernel", "", "vmlinux or bzImage (default: clearrun's own guest)")
 	f.StringVar(&o.initrd, "initrd", "", "initramfs for --kernel")
 	f.StringVar(&o.cmdline, "cmdline", "", "append to the kernel's command line")
 	f.StringVarP(&o.memory, "memory", "m", "128M", "memory of the VM")
@@ -99,8 +100,8 @@ func (o *bootOptions) resolve(io stdio) (vmrun.BootOptions, error) {
 		return bo, errors.New("--initrd goes with --kernel: clearrun's own guest has its own")
 	}
 	if o.kernel != "" {
-		if bo.Kernel, err = os.Open(o.kernel); err != nil {
-			return bo, err
+		if bo.Kernel, err = bzimage.Open(o.kernel); err != nil {
+			return bo, fmt.Errorf("--kernel: %w", err)
 		}
 	}
 	if o.initrd != "" {

@@ -22,6 +22,7 @@ var mayImport = map[string][]string{
 	"vmrun":         {"vmrun/bundle", "attach", "pod", "trust", "guest/proto", "vmm/launch"},
 	"vmrun/bundle":  {},
 	"vmrun/profile": {"vmm/launch"},
+	"vmrun/bzimage": {},
 
 	// What all tiers do alike.
 	"attach": {"pod", "guest/proto"},
