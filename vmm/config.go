@@ -39,13 +39,16 @@ type Config struct {
 	// OnDeviceFailure is told why a device needs a reset; nil: nobody is.
 	OnDeviceFailure func(error)
 	// OnMark is called on the vCPU's thread for each byte that the guest
-	// writes to the stop-watch port; nil: the port is absent.
+	// writes to the stop-watch's port or page; nil: both are absent.
 	OnMark func(mark byte)
 	// OnSample is told every SampleEvery where each vCPU is, on that vCPU's thread;
 	// nil: nobody is. The vCPU leaves the guest for it.
 	OnSample    func(Sample)
 	SampleEvery time.Duration
 }
+
+// measured reports whether KVM's statistics are wanted.
+func (c *Config) measured() bool { return c.OnMark != nil || c.OnSample != nil }
 
 func (c *Config) validate() error {
 	switch {

@@ -22,6 +22,7 @@ type Machine struct {
 	cfg     Config
 	mem     *guestmem.GuestMemory
 	vm      *kvm.VM
+	stats   *kvm.Stats // of the VM as a whole; nil where not wanted or not offered
 	vcpus   []*VCPU
 	bus     *Bus
 	devices []*attachedDevice
@@ -60,6 +61,9 @@ func New(cfg Config) (_ *Machine, err error) {
 	}
 	if m.vm, err = cfg.KVM.NewVM(guestmem.TSSBase, guestmem.IdentityMapBase); err != nil {
 		return nil, err
+	}
+	if cfg.measured() {
+		m.stats, _ = m.vm.Stats() // absent before Linux 5.14: counts are then 0
 	}
 	for i, d := range cfg.Devices {
 		if err := m.attach(i, d); err != nil {
@@ -104,7 +108,7 @@ func (m *Machine) attach(i int, d virtio.Device) error {
 			return err
 		}
 	}
-	m.bus.AddMMIO(addr, guestmem.VirtioMMIOStride, a.transport)
+	m.bus.AddMMIO(deviceName(d.ID()), addr, guestmem.VirtioMMIOStride, a.transport)
 	return nil
 }
 
@@ -112,15 +116,17 @@ func (m *Machine) attach(i int, d virtio.Device) error {
 var eventOne = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 func (m *Machine) attachPorts() {
-	m.bus.AddPorts(portI8042Data, 1, ignoredPort{})
-	m.bus.AddPorts(guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
+	m.bus.AddPorts("keyboard controller", portI8042Data, 1, ignoredPort{})
+	m.bus.AddPorts("keyboard controller", guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
 	var console io.Writer = &m.lastWords
 	if m.cfg.Console != nil {
 		console = m.cfg.Console
 	}
-	m.bus.AddPorts(portCOM1, serialPorts, newSerial(console))
+	m.bus.AddPorts("serial console", portCOM1, serialPorts, newSerial(console))
 	if m.cfg.OnMark != nil {
-		m.bus.AddPorts(guestmem.PortStopWatch, 1, markPort{m.cfg.OnMark})
+		watch := stopWatch{m.cfg.OnMark}
+		m.bus.AddPorts("stop-watch", guestmem.PortStopWatch, 1, watch)
+		m.bus.AddMMIO("stop-watch", guestmem.StopWatchMMIO, guestmem.PageSize, watch)
 	}
 }
 
@@ -198,6 +204,9 @@ func (m *Machine) Close() error {
 		}
 		errs = append(errs, v.kvm.Close())
 	}
+	if m.stats != nil {
+		errs = append(errs, m.stats.Close())
+	}
 	if m.vm != nil {
 		errs = append(errs, m.vm.Close())
 	}
@@ -211,5 +220,6 @@ func (m *Machine) Close() error {
 // its errors alone. The guest may write anything there.
 func (m *Machine) LastWords() string { return m.lastWords.String() }
 
-// ResidentMemory is how many bytes of guest memory are in the host's RAM.
-func (m *Machine) ResidentMemory() uint64 { return m.mem.Resident() }
+// TouchedMemory is how many bytes of guest memory were touched so far, by the guest or on
+// its behalf. pagemap is this process's /proc/self/pagemap.
+func (m *Machine) TouchedMemory(pagemap io.ReaderAt) (uint64, error) { return m.mem.Touched(pagemap) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,6 +113,44 @@ func TestGuestPowersOff(t *testing.T) {
 	}
 	if n := m.Stats().Exits["io"]; n != 1 {
 		t.Errorf("%d exits for ports, want 1", n)
+	}
+}
+
+// store is movl $v, addr.
+func store(addr, v uint32) []byte {
+	le := binary.LittleEndian
+	return le.AppendUint32(le.AppendUint32([]byte{0xc7, 0x04, 0x25}, addr), v)
+}
+
+// mapHole maps the 2 MiB at VirtioMMIOBase, above what WritePageTables maps, by a page
+// directory in the free page behind its own.
+var mapHole = code(
+	store(guestmem.PageTableBase+1*guestmem.PageSize+3*8, guestmem.PageTableBase+3*guestmem.PageSize|3),
+	store(guestmem.PageTableBase+3*guestmem.PageSize+(guestmem.VirtioMMIOBase-guestmem.HoleBase)/(2<<20)*8, guestmem.VirtioMMIOBase|0x83),
+)
+
+// TestMarks writes one by port and one by MMIO.
+func TestMarks(t *testing.T) {
+	const at = guestmem.StopWatchMMIO
+	// mov $0x02, %dl; mov $at, %eax; mov %dl, (%rax)
+	byMMIO := []byte{0xb2, 2, 0xb8, at & 0xff, at >> 8 & 0xff, at >> 16 & 0xff, at >> 24, 0x88, 0x10}
+	var marks []byte
+	m := machine(t, Config{
+		Kernel: kernel(t, code(mapHole, outByte(guestmem.PortStopWatch, 1), byMMIO, powerOff), nil),
+		OnMark: func(b byte) { marks = append(marks, b) },
+	})
+	if err := m.Run(t.Context()); !errors.Is(err, ErrPoweredOff) {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(marks, []byte{1, 2}) {
+		t.Errorf("marks % x, want 1 and 2", marks)
+	}
+	s := m.Stats()
+	if s.Devices["stop-watch"] != 2 || s.Devices["keyboard controller"] != 1 {
+		t.Errorf("exits by device: %v, want 2 of the stop-watch and the one that ended it all", s.Devices)
+	}
+	if m.stats != nil && (s.KVM["vcpu.exits"] == 0 || len(s.KVM) < 10) {
+		t.Errorf("KVM's statistics: %v", s.KVM)
 	}
 }
 
@@ -264,8 +303,8 @@ func TestConfigLimits(t *testing.T) {
 func TestBusRanges(t *testing.T) {
 	var b Bus
 	r := &recorder{}
-	b.AddMMIO(0x1000, 0x100, r)
-	b.AddPorts(0x10, 2, r)
+	b.AddMMIO("device", 0x1000, 0x100, r)
+	b.AddPorts("device", 0x10, 2, r)
 	p := []byte{1, 2}
 	for _, addr := range []uint64{0, 0xfff, 0x1100, 1<<64 - 1} {
 		copy(p, []byte{0, 0})
@@ -279,6 +318,9 @@ func TestBusRanges(t *testing.T) {
 	b.Port(0x10, 0, p, true)            // no size: none
 	if want := []uint64{0xff, 1, 1}; len(r.log) != 3 || r.log[0] != want[0] || r.log[1] != want[1] || r.log[2] != want[2] {
 		t.Errorf("handler saw offsets %v, want %v", r.log, want)
+	}
+	if got, want := b.exits(), map[string]uint64{"device": 2, "no device (mmio)": 4}; !maps.Equal(got, want) {
+		t.Errorf("exits %v, want %v", got, want)
 	}
 }
 

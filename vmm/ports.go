@@ -29,8 +29,9 @@ func (r *resetPort) Write(_ uint64, p []byte) {
 	}
 }
 
-// markPort is the boot stop-watch: the guest writes a byte at each milestone.
-type markPort struct{ onMark func(byte) }
+// stopWatch takes milestones of the guest, by port or by MMIO: of whatever the guest
+// writes there, the lowest byte counts.
+type stopWatch struct{ onMark func(byte) }
 
-func (markPort) Read(_ uint64, p []byte)    { clear(p) }
-func (m markPort) Write(_ uint64, p []byte) { m.onMark(p[0]) }
+func (stopWatch) Read(_ uint64, p []byte)    { clear(p) }
+func (s stopWatch) Write(_ uint64, p []byte) { s.onMark(p[0]) }

@@ -44,7 +44,7 @@ func (m *Machine) addVCPUs() error {
 		if m.cfg.Host == kvm.PVM {
 			v.pvm = newPVM(k, m.mem, supported)
 		}
-		if m.cfg.OnMark != nil || m.cfg.OnSample != nil {
+		if m.cfg.measured() {
 			v.stats, _ = k.Stats() // absent before Linux 5.14: counts are then 0
 		}
 		if err := k.SetCPUID(guestCPUID(supported, id, m.cfg.VCPUs)); err != nil {

@@ -28,11 +28,12 @@ const sysModule = "/sys/module"
 
 // run builds the VM, runs it to its end and says how that was.
 func run(cfg *launch.Config, began time.Time) launch.Report {
-	v := &vm{cfg: cfg, began: began, ctx: context.Background()}
+	v := &vm{cfg: cfg, began: began, before: sinceStart(cfg.Began), ctx: context.Background()}
+	v.setUp("process start")
 	v.ctx, v.cancel = context.WithCancelCause(v.ctx)
 	defer v.cancel(nil)
 	err := v.run()
-	r := launch.Report{Outcome: launch.Failed, Host: v.host.String(), Marks: v.marks}
+	r := launch.Report{Outcome: launch.Failed, Host: v.host.String(), Setup: v.steps, Marks: v.marks, Ended: v.elapsed()}
 	var corrupt *corruptError
 	switch {
 	case errors.Is(err, vmm.ErrPoweredOff):
@@ -49,7 +50,8 @@ func run(cfg *launch.Config, began time.Time) launch.Report {
 	if err != nil {
 		r.Error = err.Error()
 	}
-	r.Exits, r.Instructions, r.Copied = v.stats.Exits, v.stats.Instructions, v.stats.Copied
+	r.Exits, r.Devices, r.KVM = v.stats.Exits, v.stats.Devices, v.stats.KVM
+	r.Instructions, r.Copied = v.stats.Instructions, v.stats.Copied
 	r.RSS, r.GuestRSS = v.rss, v.guestRSS
 	if r.Outcome == launch.PoweredOff || r.Outcome == launch.Crashed {
 		r.LastWords = v.lastWords
@@ -62,6 +64,8 @@ func run(cfg *launch.Config, began time.Time) launch.Report {
 type vm struct {
 	cfg    *launch.Config
 	began  time.Time
+	before time.Duration // from clearrun's start on this monitor to began
+	steps  []launch.Step
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	host   kvm.Host
@@ -93,10 +97,11 @@ const maxMarks = 256
 func (v *vm) run() error {
 	// Everything under /proc and /sys that is needed later is opened now.
 	v.host = kvm.DetectHost(sysModule)
-	smaps, err := os.Open("/proc/self/smaps_rollup")
-	if err == nil {
-		defer smaps.Close()
+	use := &usage{}
+	if v.cfg.Marks {
+		use = openUsage()
 	}
+	defer use.close()
 	system, err := kvm.NewSystem(os.NewFile(uintptr(v.cfg.KVM), "kvm"))
 	if err != nil {
 		return fmt.Errorf("%s: %w", kvm.DevicePath, err)
@@ -111,13 +116,15 @@ func (v *vm) run() error {
 		return err
 	}
 	defer v.machine.Close()
+	v.setUp("KVM set-up")
 	if err := confine(); err != nil {
 		return fmt.Errorf("confine the monitor: %w", err)
 	}
+	v.setUp("confinement")
 	v.mark(launch.MarkEntry)
 	err = v.machine.Run(v.ctx)
 	v.stats, v.lastWords = v.machine.Stats(), v.machine.LastWords()
-	v.rss, v.guestRSS = residentSet(smaps, v.machine)
+	v.rss, v.guestRSS = use.memory(v.machine)
 	return err
 }
 
@@ -136,6 +143,9 @@ func (v *vm) machineConfig(system *kvm.System) (vmm.Config, error) {
 	}
 	if cfg.Console >= 0 {
 		config.Console = os.NewFile(uintptr(cfg.Console), "console")
+	}
+	if cfg.Lines > 0 {
+		config.Console = newLineTap(cfg.Lines, config.Console, v.now)
 	}
 	if cfg.Root != nil {
 		disk, err := v.rootDisk()
@@ -201,17 +211,33 @@ func handOut(control int, port uint32) (vsock.Conn, error) {
 
 // mark notes a milestone with the time and the guest instructions so far.
 func (v *vm) mark(m byte) {
-	n := uint64(0)
-	if v.cfg.Marks && v.machine != nil {
-		n = v.machine.Instructions()
-	}
+	now := v.now()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.marks) < maxMarks {
-		v.marks = append(v.marks, launch.Mark{Mark: m, Nanoseconds: time.Since(v.began).Nanoseconds(), Instructions: n})
+		v.marks = append(v.marks, launch.Mark{Mark: m, Nanoseconds: now.Nanoseconds, Instructions: now.Instructions})
 	}
 	if m != 0 && m == v.cfg.StopAt {
 		v.cancel(errReached)
+	}
+}
+
+// now is for marks and lines.
+func (v *vm) now() launch.Instant {
+	i := launch.Instant{Nanoseconds: v.elapsed()}
+	if v.cfg.Marks && v.machine != nil {
+		i.Instructions = v.machine.Instructions()
+	}
+	return i
+}
+
+// elapsed is since clearrun started on this monitor, in nanoseconds.
+func (v *vm) elapsed() int64 { return (v.before + time.Since(v.began)).Nanoseconds() }
+
+// setUp notes the end of a step before the guest's first instruction.
+func (v *vm) setUp(name string) {
+	if v.cfg.Marks {
+		v.steps = append(v.steps, launch.Step{Name: name, Nanoseconds: v.elapsed()})
 	}
 }
 

@@ -2,10 +2,10 @@ package main
 
 import (
 	"bufio"
-	"io"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,17 +21,37 @@ func cpuTime() int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// residentSet gives the process's resident memory in bytes, and how much of
-// it is guest memory (by mincore, since smaps would need parsing at length).
-func residentSet(smaps *os.File, m *vmm.Machine) (total, guest uint64) {
-	guest = m.ResidentMemory()
-	if smaps == nil {
-		return 0, guest
+// sinceStart is the time from began, in nanoseconds of CLOCK_MONOTONIC, to now; nothing if
+// began is 0.
+func sinceStart(began int64) time.Duration {
+	var now unix.Timespec
+	if began == 0 || unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return 0
 	}
-	if _, err := smaps.Seek(0, io.SeekStart); err != nil {
-		return 0, guest
-	}
-	lines := bufio.NewScanner(smaps)
+	return time.Duration(max(now.Nano()-began, 0))
+}
+
+// usage holds what the kernel tells of this process's memory, opened before there is a
+// filter. A file that could not be opened, or was not asked for, is nil, and tells nothing.
+type usage struct{ smaps, pagemap *os.File }
+
+func openUsage() *usage {
+	u := &usage{}
+	u.smaps, _ = os.Open("/proc/self/smaps_rollup")
+	u.pagemap, _ = os.Open("/proc/self/pagemap")
+	return u
+}
+
+func (u *usage) close() {
+	u.smaps.Close()
+	u.pagemap.Close()
+}
+
+// memory gives the process's resident memory in bytes, and how much of it is the guest's.
+// What cannot be told is 0.
+func (u *usage) memory(m *vmm.Machine) (total, guest uint64) {
+	guest, _ = m.TouchedMemory(u.pagemap)
+	lines := bufio.NewScanner(u.smaps)
 	for lines.Scan() {
 		if fields := strings.Fields(lines.Text()); len(fields) == 3 && fields[0] == "Rss:" {
 			kib, _ := strconv.ParseUint(fields[1], 10, 64)

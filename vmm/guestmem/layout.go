@@ -50,6 +50,10 @@ const (
 	VirtioMMIOStride = PageSize
 	VirtioMMIOMax    = 8
 
+	// StopWatchMMIO is a page to which a guest may write milestones, where writing to
+	// PortStopWatch does not suit it.
+	StopWatchMMIO = VirtioMMIOBase + VirtioMMIOMax*VirtioMMIOStride
+
 	IOAPICBase = 0xfec00000
 	IOAPICSize = PageSize
 
@@ -72,7 +76,7 @@ const (
 // I/O ports.
 const (
 	PortI8042Command = 0x64 // reboot=k: the pulse that asks for a reset
-	PortStopWatch    = 0xf4 // guest init writes milestones, the monitor takes the time
+	PortStopWatch    = 0xf4 // the guest writes milestones, the monitor takes the time
 )
 
 // VirtioMMIO gives the register page of virtio device slot 0..VirtioMMIOMax-1.

@@ -24,6 +24,7 @@ func TestLayoutDoesNotOverlap(t *testing.T) {
 		areas = append(areas, area{"virtio device", VirtioMMIO(i), VirtioMMIOStride})
 	}
 	areas = append(areas,
+		area{"stop-watch", StopWatchMMIO, PageSize},
 		area{"IOAPIC", IOAPICBase, IOAPICSize},
 		area{"LAPIC", LAPICBase, LAPICSize},
 		area{"identity map", IdentityMapBase, IdentityMapSize},
@@ -40,7 +41,7 @@ func TestLayoutDoesNotOverlap(t *testing.T) {
 }
 
 func TestDevicesLieInTheHole(t *testing.T) {
-	for _, base := range []uint64{VirtioMMIO(0), VirtioMMIO(VirtioMMIOMax - 1), IOAPICBase, LAPICBase, IdentityMapBase, TSSBase} {
+	for _, base := range []uint64{VirtioMMIO(0), VirtioMMIO(VirtioMMIOMax - 1), StopWatchMMIO, IOAPICBase, LAPICBase, IdentityMapBase, TSSBase} {
 		if base < HoleBase || base >= HoleEnd || base%PageSize != 0 {
 			t.Errorf("%#x is not a page of the MMIO hole", base)
 		}

@@ -157,6 +157,41 @@ func TestMapFile(t *testing.T) {
 	}
 }
 
+func TestTouched(t *testing.T) {
+	pagemap, err := os.Open("/proc/self/pagemap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pagemap.Close()
+	m := newMemory(t, 64*MiB)
+	check := func(want uint64) {
+		t.Helper()
+		if n, err := m.Touched(pagemap); err != nil || n != want {
+			t.Errorf("%d bytes touched, %v; want %d", n, err, want)
+		}
+	}
+	check(0)
+	ram := m.Regions()[0].Bytes
+	ram[5*PageSize+1] = 1
+	ram[len(ram)-1] = 1
+	check(2 * PageSize)
+	file, err := os.CreateTemp(t.TempDir(), "cached")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.Write(make([]byte, 4*PageSize)); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.MapFile(8*PageSize, int(file.Fd()), 0, 4*PageSize); err != nil {
+		t.Fatal(err)
+	}
+	check(2 * PageSize) // in the page cache, but nobody has looked
+	if _, err := m.Touched(bytes.NewReader(nil)); err == nil {
+		t.Error("no pagemap, and no error")
+	}
+}
+
 func TestAtomicAccess(t *testing.T) {
 	m := newMemory(t, PageSize)
 	if err := m.Store32(8, 0x44332211); err != nil {

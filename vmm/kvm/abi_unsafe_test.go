@@ -2,6 +2,7 @@ package kvm
 
 import (
 	"encoding/binary"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,16 +84,25 @@ func statsFile(names ...string) []byte {
 	return b
 }
 
+// histogram makes the last counter of a file one of two buckets, 0 and 7.
+func histogram(b []byte) []byte {
+	le := binary.LittleEndian
+	last := le.Uint32(b[statsDataOffsetAt:]) - statsDescSize - 16
+	le.PutUint16(b[last+statsSizeAt:], 2)
+	le.PutUint64(b[len(b)-valueSize:], 0)
+	return le.AppendUint64(b, 7)
+}
+
 func TestStats(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "stats")
-	if err := os.WriteFile(path, statsFile("exits", "insn_emulation"), 0o644); err != nil {
+	if err := os.WriteFile(path, histogram(statsFile("exits", "insn_emulation", "latency")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Stats{file: f, offsets: map[string]int64{}}
+	s := &Stats{file: f, counters: map[string]counter{}}
 	defer s.Close()
 	if err := s.readDescriptors(f); err != nil {
 		t.Fatal(err)
@@ -100,10 +110,19 @@ func TestStats(t *testing.T) {
 	if n, ok := s.Value("insn_emulation"); !ok || n != 101 {
 		t.Errorf("insn_emulation is %d (%v), want 101", n, ok)
 	}
-	if _, ok := s.Value("other"); ok {
-		t.Error("a counter that is not there has a value")
+	for _, name := range []string{"other", "latency"} {
+		if _, ok := s.Value(name); ok {
+			t.Errorf("%s, which is no counter, has a value", name)
+		}
 	}
-	if all := s.All(); len(all) != 2 || all["exits"] != 100 {
-		t.Errorf("all counters: %v", all)
+	sums := map[string]uint64{"vcpu.exits": 1}
+	s.AddTo(sums, "vcpu.")
+	want := map[string]uint64{"vcpu.exits": 101, "vcpu.insn_emulation": 101, "vcpu.latency[1]": 7}
+	if !maps.Equal(sums, want) {
+		t.Errorf("all counters: %v, want %v", sums, want)
+	}
+	(*Stats)(nil).AddTo(sums, "vm.")
+	if !maps.Equal(sums, want) {
+		t.Errorf("no statistics add up to %v", sums)
 	}
 }

@@ -28,26 +28,50 @@ const (
 	// Bounds against a kernel that this code does not know.
 	maxStats    = 1024
 	maxStatName = 256
+	maxBuckets  = 256
 )
 
-// Stats reads a vCPU's counters, such as exits and emulated instructions.
+// Stats reads the counters of a VM or a vCPU, such as exits and emulated instructions.
 type Stats struct {
-	file    *os.File
-	offsets map[string]int64 // where each single-valued counter lies in the file
+	file     *os.File
+	counters map[string]counter
+}
+
+// counter is where a statistic's values lie in the file; those of a histogram are many.
+type counter struct {
+	offset int64
+	values int
 }
 
 // Stats opens the vCPU's statistics. It fails where the kernel is older than
 // 5.14 and offers none.
 func (v *VCPU) Stats() (*Stats, error) {
-	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, v.file.Fd(), kvm.IIO(nrGetStatsFD), 0)
-	if errno != 0 {
-		return nil, fmt.Errorf("get statistics of vCPU %d: %w", v.ID, errno)
+	s, err := newStats(v.file)
+	if err != nil {
+		return nil, fmt.Errorf("statistics of vCPU %d: %w", v.ID, err)
 	}
-	s := &Stats{file: os.NewFile(fd, "kvm-stats"), offsets: map[string]int64{}}
+	return s, nil
+}
+
+// Stats opens the statistics of the VM as a whole; see VCPU.Stats.
+func (vm *VM) Stats() (*Stats, error) {
+	s, err := newStats(vm.file)
+	if err != nil {
+		return nil, fmt.Errorf("statistics of the VM: %w", err)
+	}
+	return s, nil
+}
+
+func newStats(of *os.File) (*Stats, error) {
+	fd, _, errno := unix.Syscall(unix.SYS_IOCTL, of.Fd(), kvm.IIO(nrGetStatsFD), 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	s := &Stats{file: os.NewFile(fd, "kvm-stats"), counters: map[string]counter{}}
 	unix.CloseOnExec(int(fd))
 	if err := s.readDescriptors(s.file); err != nil {
 		s.file.Close()
-		return nil, fmt.Errorf("read statistics of vCPU %d: %w", v.ID, err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -69,39 +93,56 @@ func (s *Stats) readDescriptors(r io.ReaderAt) error {
 	}
 	base := int64(le.Uint32(h[statsDataOffsetAt:]))
 	for ; len(table) > 0; table = table[size:] {
-		if le.Uint16(table[statsSizeAt:]) != 1 {
-			continue // a histogram
+		values := int(le.Uint16(table[statsSizeAt:]))
+		if values < 1 || values > maxBuckets {
+			continue
 		}
 		name, _, _ := strings.Cut(string(table[statsDescSize:size]), "\x00")
-		s.offsets[name] = base + int64(le.Uint32(table[statsOffsetAt:]))
+		s.counters[name] = counter{base + int64(le.Uint32(table[statsOffsetAt:])), values}
 	}
 	return nil
 }
 
-// Value is the counter of this name now; ok is false if the kernel has none.
-// It may be called from any goroutine.
+// Value is the counter of this name now; ok is false if the kernel has none, or a
+// histogram. It may be called from any goroutine.
 func (s *Stats) Value(name string) (n uint64, ok bool) {
-	at, found := s.offsets[name]
-	var b [8]byte
-	if !found {
+	c, found := s.counters[name]
+	var b [valueSize]byte
+	if !found || c.values != 1 {
 		return 0, false
 	}
-	if _, err := s.file.ReadAt(b[:], at); err != nil {
+	if _, err := s.file.ReadAt(b[:], c.offset); err != nil {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint64(b[:]), true
 }
 
-// All reads every single-valued counter.
-func (s *Stats) All() map[string]uint64 {
-	all := make(map[string]uint64, len(s.offsets))
-	for name := range s.offsets {
-		if n, ok := s.Value(name); ok {
-			all[name] = n
+// AddTo adds every counter to sums, under its name behind prefix; of a histogram each
+// bucket that is not empty, as name[i]. A nil Stats has none.
+func (s *Stats) AddTo(sums map[string]uint64, prefix string) {
+	if s == nil {
+		return
+	}
+	var b [maxBuckets * valueSize]byte
+	for name, c := range s.counters {
+		values := b[:c.values*valueSize]
+		if _, err := s.file.ReadAt(values, c.offset); err != nil {
+			continue
+		}
+		if c.values == 1 {
+			sums[prefix+name] += binary.LittleEndian.Uint64(values)
+			continue
+		}
+		for i := range c.values {
+			if n := binary.LittleEndian.Uint64(values[i*valueSize:]); n > 0 {
+				sums[fmt.Sprintf("%s%s[%d]", prefix, name, i)] += n
+			}
 		}
 	}
-	return all
 }
+
+// valueSize is that of one counter in bytes.
+const valueSize = 8
 
 // Close releases the statistics.
 func (s *Stats) Close() error { return s.file.Close() }

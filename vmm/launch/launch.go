@@ -56,6 +56,12 @@ type Config struct {
 	Report  int // descriptor that takes the Report
 	Marks   bool
 	StopAt  uint8 // end the VM at this mark; 0: at none
+	// Began is when clearrun started on the monitor, in nanoseconds of CLOCK_MONOTONIC;
+	// 0: the report's times count from the monitor's own start.
+	Began int64 `json:",omitempty"`
+	// Lines is a descriptor that takes a Line for each line of the serial console, or 0
+	// for none.
+	Lines int `json:",omitempty"`
 
 	// Samples is a descriptor that takes a Sample of each vCPU every SampleEvery, or 0
 	// for none.
@@ -90,8 +96,14 @@ const (
 // Mark is a milestone of a start.
 type Mark struct {
 	Mark         uint8
-	Nanoseconds  int64  // since the monitor began
+	Nanoseconds  int64  // since Config.Began
 	Instructions uint64 `json:",omitempty"` // emulated so far, on hosts that count them
+}
+
+// Step is a part of the monitor's own work before the guest's first instruction.
+type Step struct {
+	Name        string
+	Nanoseconds int64 // when it ended, since Config.Began
 }
 
 // Report is the monitor's last word.
@@ -100,12 +112,16 @@ type Report struct {
 	Error        string `json:",omitempty"`
 	LastWords    string `json:",omitempty"` // of the guest's kernel, if it ended by itself: any bytes
 	Host         string
+	Setup        []Step            `json:",omitempty"`
 	Marks        []Mark            `json:",omitempty"`
+	Ended        int64             // nanoseconds since Config.Began
 	Exits        map[string]uint64 // from the guest, by reason
+	Devices      map[string]uint64 // of these, port and MMIO accesses by device
+	KVM          map[string]uint64 `json:",omitempty"` // KVM's statistics, "vm.NAME" and "vcpu.NAME"; only with Config.Marks
 	Instructions uint64            `json:",omitempty"`
 	Copied       uint64            // bytes put into guest memory by copying
-	RSS          uint64            // of the monitor, in bytes
-	GuestRSS     uint64            // of which guest memory
+	RSS          uint64            // of the monitor, in bytes; this and the next only with Config.Marks
+	GuestRSS     uint64            // of which guest memory: what was touched of it
 	CPUTime      int64             // of the monitor, vCPUs included, in nanoseconds
 }
 
