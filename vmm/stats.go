@@ -20,6 +20,9 @@ type Stats struct {
 // that the guest's kernel executes.
 const insnEmulation = "insn_emulation"
 
+// irqInjections is KVM's counter of interrupts that the guest was given.
+const irqInjections = "irq_injections"
+
 // Stats may be called at any time before Close.
 func (m *Machine) Stats() Stats {
 	s := Stats{
@@ -39,13 +42,19 @@ func (m *Machine) Stats() Stats {
 }
 
 // Instructions is how many guest instructions KVM has emulated so far.
-func (m *Machine) Instructions() uint64 {
+func (m *Machine) Instructions() uint64 { return m.sum(insnEmulation) }
+
+// Interrupts is how many interrupts the guest has taken so far.
+func (m *Machine) Interrupts() uint64 { return m.sum(irqInjections) }
+
+// sum adds a counter up over all vCPUs.
+func (m *Machine) sum(counter string) uint64 {
 	var sum uint64
 	for _, v := range m.vcpus {
 		if v.stats == nil {
 			continue
 		}
-		if n, ok := v.stats.Value(insnEmulation); ok {
+		if n, ok := v.stats.Value(counter); ok {
 			sum += n
 		}
 	}

@@ -146,7 +146,7 @@ func configurePod(p *pod.Pod, o Options) func(*launcher, *launch.Config) error {
 			HashOffset: root.HashOffset, RootHash: root.RootHash[:], Salt: root.Salt,
 		}
 		cfg.CmdLine = o.KernelArgs
-		cfg.Ports = []uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort}
+		cfg.Ports = guestPorts
 		cfg.Marks = o.OnReport != nil
 		if o.Console != nil {
 			cfg.Console = l.pass(o.Console)
@@ -154,6 +154,9 @@ func configurePod(p *pod.Pod, o Options) func(*launcher, *launch.Config) error {
 		return nil
 	}
 }
+
+// guestPorts are those that PID 1 of clearrun's own guest connects to.
+var guestPorts = []uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort}
 
 // blockSize is that of the root image and its hash tree; memoryUnit is what a
 // VM's memory is rounded up to.

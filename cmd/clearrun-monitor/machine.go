@@ -211,11 +211,11 @@ func handOut(control int, port uint32) (vsock.Conn, error) {
 
 // mark notes a milestone with the time and the guest instructions so far.
 func (v *vm) mark(m byte) {
-	now := v.now()
+	now, interrupts := v.now(), v.interrupts()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.marks) < maxMarks {
-		v.marks = append(v.marks, launch.Mark{Mark: m, Nanoseconds: now.Nanoseconds, Instructions: now.Instructions})
+		v.marks = append(v.marks, launch.Mark{Mark: m, Nanoseconds: now.Nanoseconds, Instructions: now.Instructions, Interrupts: interrupts})
 	}
 	if m != 0 && m == v.cfg.StopAt {
 		v.cancel(errReached)
@@ -229,6 +229,13 @@ func (v *vm) now() launch.Instant {
 		i.Instructions = v.machine.Instructions()
 	}
 	return i
+}
+
+func (v *vm) interrupts() uint64 {
+	if !v.cfg.Marks || v.machine == nil {
+		return 0
+	}
+	return v.machine.Interrupts()
 }
 
 // elapsed is since clearrun started on this monitor, in nanoseconds.

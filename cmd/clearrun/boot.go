@@ -2,16 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun"
+	"github.com/clearrun/clearrun/vmrun/bootlab"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 	"github.com/clearrun/clearrun/vmrun/bzimage"
 )
@@ -22,7 +24,7 @@ type bootOptions struct {
 	kernel, initrd, cmdline string
 	memory, until, json     string
 	cpus, runs              int
-	console                 bool
+	console, initcalls      bool
 	timeout                 time.Duration
 	profile, symbols        string
 	sampleEvery             time.Duration
@@ -34,15 +36,16 @@ const maxRuns = 1000
 // bootCommand is `clearrun boot`.
 func bootCommand(args []string, g globals, io stdio) (int, error) {
 	o := &bootOptions{globals: g}
-	f := newFlags("boot [options]", "Boot a kernel, no image needed, and show where a start spends its time.\nA guest marks milestones by writing a byte to I/O port 0xf4.", &o.globals, io)
+	f := newFlags("boot [options]", "Boot a kernel, no image needed, and show where a start spends its time.\nA guest marks milestones by writing a byte to I/O port 0xf4, or to the page at\n0xd0008000 (docs/boot.md).", &o.globals, io)
 	f.StringVar(&o.kernel, "kernel", "", "vmlinux or bzImage (default: clearrun's own guest)")
 	f.StringVar(&o.initrd, "initrd", "", "initramfs for --kernel")
 	f.StringVar(&o.cmdline, "cmdline", "", "append to the kernel's command line")
 	f.StringVarP(&o.memory, "memory", "m", "128M", "memory of the VM")
 	f.IntVar(&o.cpus, "cpus", 1, "virtual CPUs, 1 to 32")
 	f.IntVar(&o.runs, "runs", 1, "how often to boot")
-	f.StringVar(&o.until, "until", "init", "where a run ends: pid1, init (its own code), poweroff, or the number of a mark")
-	f.StringVar(&o.json, "json", "", "write every run's figures to this file, - for standard output")
+	f.StringVar(&o.until, "until", "init", "where a run ends: pid1, init (its own code), app (executed), exit (the app's), poweroff, or the number of a mark")
+	f.StringVar(&o.json, "json", "", "write all figures, of every run and of all together, to this file; - for standard output")
+	f.BoolVar(&o.initcalls, "initcalls", false, "have the kernel report its initcalls on the console, which takes time of its own")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr (which takes time of its own)")
 	f.StringVar(&o.profile, "profile", "", "write a profile of the guest's instruction pointer to this file, for go tool pprof")
 	f.StringVar(&o.symbols, "symbols", "", "System.map or unstripped vmlinux that names the functions in the profile")
@@ -58,26 +61,39 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
+	defer closeApp(bo.App)
 	p, err := o.profiling(&bo)
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	reports, err := o.boot(bo, p.nextRun, io)
+	result, err := o.boot(bo, p, io)
 	if err == nil {
 		err = p.write(o.profile)
 	}
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
+	return 0, o.show(result, io)
+}
+
+// show prints the result, or writes it where it was asked for.
+func (o *bootOptions) show(r *bootlab.Result, io stdio) error {
 	if o.json != "-" {
-		if _, err := fmt.Fprint(io.out, summarize(reports).table()); err != nil {
-			return vmrun.ExitFailure, err
+		if _, err := fmt.Fprint(io.out, r.Table()); err != nil {
+			return err
 		}
 	}
-	if o.json == "" {
-		return 0, nil
+	switch o.json {
+	case "":
+		return nil
+	case "-":
+		return r.Write(io.out)
 	}
-	return 0, writeReports(o.json, reports, io)
+	f, err := os.Create(o.json)
+	if err != nil {
+		return fmt.Errorf("--json: %w", err)
+	}
+	return errors.Join(r.Write(f), f.Close())
 }
 
 // resolve checks the options and opens what they name.
@@ -96,6 +112,9 @@ func (o *bootOptions) resolve(io stdio) (vmrun.BootOptions, error) {
 	if bo.StopAt, err = parseUntil(o.until); err != nil {
 		return bo, err
 	}
+	if o.kernel != "" && (o.until == "app" || o.until == "exit") {
+		return bo, fmt.Errorf("--until %s: only clearrun's own guest runs an app; end at a mark of --kernel's own, or at poweroff", o.until)
+	}
 	if o.initrd != "" && o.kernel == "" {
 		return bo, errors.New("--initrd goes with --kernel: clearrun's own guest has its own")
 	}
@@ -112,7 +131,13 @@ func (o *bootOptions) resolve(io stdio) (vmrun.BootOptions, error) {
 	if o.console {
 		bo.Console = io.err
 	}
-	return bo, nil
+	if o.initcalls {
+		bo.CmdLine = strings.TrimSpace(bo.CmdLine + " initcall_debug ignore_loglevel")
+	}
+	if o.until == "app" || o.until == "exit" {
+		bo.App, err = builtinApp()
+	}
+	return bo, err
 }
 
 // parseUntil gives the mark to stop at; 0: none.
@@ -122,24 +147,30 @@ func parseUntil(s string) (uint8, error) {
 		return launch.MarkInit, nil
 	case "init":
 		return launch.MarkMain, nil
-	case "poweroff":
+	case "app":
+		return launch.MarkStarted, nil
+	case "exit", "poweroff":
 		return 0, nil
 	}
 	n, err := strconv.ParseUint(s, 0, 8)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("--until %q: want pid1, init, poweroff, or a mark from 1 to 255", s)
+		return 0, fmt.Errorf("--until %q: want pid1, init, app, exit, poweroff, or a mark from 1 to 255", s)
 	}
 	return uint8(n), nil
 }
 
-// boot runs all the runs; nextRun is called behind each.
-func (o *bootOptions) boot(bo vmrun.BootOptions, nextRun func(), io stdio) ([]launch.Report, error) {
+// boot runs all the runs.
+func (o *bootOptions) boot(bo vmrun.BootOptions, p *profiling, io stdio) (*bootlab.Result, error) {
 	b, err := bundle.Open("/proc/self/exe")
 	if err != nil {
 		return nil, err
 	}
 	defer b.Close()
 	bo.Bundle = b
+	initcalls := bootlab.Initcalls{Symbol: p.symbol}
+	if o.console || o.initcalls {
+		bo.OnLine = initcalls.Line
+	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
 	signals := watchSignals(cancel)
@@ -149,7 +180,7 @@ func (o *bootOptions) boot(bo vmrun.BootOptions, nextRun func(), io stdio) ([]la
 			cancel(errors.New("interrupted: the VM was ended"))
 		}
 	}()
-	var reports []launch.Report
+	var runs []bootlab.Run
 	for n := range o.runs {
 		if isTerminal(io.err) && o.runs > 1 {
 			fmt.Fprintf(io.err, "\rrun %d of %d", n+1, o.runs)
@@ -157,27 +188,25 @@ func (o *bootOptions) boot(bo vmrun.BootOptions, nextRun func(), io stdio) ([]la
 		run, stop := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("run %d did not end in %v (--timeout)", n+1, o.timeout))
 		r, err := vmrun.Boot(run, bo)
 		stop()
-		nextRun()
+		p.profile.NextRun()
 		if err != nil {
 			return nil, err
 		}
-		reports = append(reports, r)
+		runs = append(runs, bootlab.Run{Report: r, Initcalls: initcalls.Take()})
 	}
 	if isTerminal(io.err) && o.runs > 1 {
 		fmt.Fprintln(io.err)
 	}
-	return reports, nil
+	return bootlab.Gather(o.setting(bo, runs[0].Host), runs), nil
 }
 
-func writeReports(path string, reports []launch.Report, io stdio) error {
-	data, err := json.MarshalIndent(reports, "", "  ")
-	if err != nil {
-		return err
+// setting is what the runs have in common.
+func (o *bootOptions) setting(bo vmrun.BootOptions, host string) bootlab.Setting {
+	s := bootlab.Setting{
+		Host: host, Kernel: "clearrun's own", CmdLine: bo.CmdLine, Memory: bo.Memory, CPUs: bo.CPUs, Until: o.until,
 	}
-	data = append(data, '\n')
-	if path == "-" {
-		_, err := io.out.Write(data)
-		return err
+	if o.kernel != "" {
+		s.Kernel = filepath.Base(o.kernel)
 	}
-	return os.WriteFile(path, data, 0o644)
+	return s
 }

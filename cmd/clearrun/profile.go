@@ -10,7 +10,8 @@ import (
 	"github.com/clearrun/clearrun/vmrun/profile"
 )
 
-// profiling is the profile that `clearrun boot` was asked for, if any.
+// profiling is the profile that `clearrun boot` was asked for, if any, and what names the
+// kernel's functions.
 type profiling struct {
 	profile profile.Profile
 	symbols *profile.Symbols // nil: addresses remain addresses
@@ -24,11 +25,9 @@ const minSampleEvery = 50 * time.Microsecond
 func (o *bootOptions) profiling(bo *vmrun.BootOptions) (*profiling, error) {
 	p := &profiling{every: o.sampleEvery}
 	switch {
-	case o.profile == "" && o.symbols != "":
-		return nil, errors.New("--symbols goes with --profile")
-	case o.profile == "":
-		return p, nil
-	case o.sampleEvery < minSampleEvery:
+	case o.profile == "" && !o.initcalls && !o.console && o.symbols != "":
+		return nil, errors.New("--symbols goes with --profile or --initcalls")
+	case o.profile != "" && o.sampleEvery < minSampleEvery:
 		return nil, fmt.Errorf("--profile-every %v: want at least %v", o.sampleEvery, minSampleEvery)
 	}
 	if o.symbols != "" {
@@ -45,11 +44,14 @@ func (o *bootOptions) profiling(bo *vmrun.BootOptions) (*profiling, error) {
 			return nil, fmt.Errorf("--symbols %s: %w", o.symbols, err)
 		}
 	}
-	bo.OnSample, bo.SampleEvery = p.profile.Add, p.every
+	if o.profile != "" {
+		bo.OnSample, bo.SampleEvery = p.profile.Add, p.every
+	}
 	return p, nil
 }
 
-func (p *profiling) nextRun() { p.profile.NextRun() }
+// symbol names the function at an address of the kernel's.
+func (p *profiling) symbol(addr uint64) string { return p.symbols.Name(addr) }
 
 // write writes the profile, if there is one.
 func (p *profiling) write(path string) error {

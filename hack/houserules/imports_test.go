@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"vmrun/bundle":  {},
 	"vmrun/profile": {"vmm/launch"},
 	"vmrun/bzimage": {},
+	"vmrun/bootlab": {"vmm/launch", "vmrun/bzimage"},
 
 	// What all tiers do alike.
 	"attach": {"pod", "guest/proto"},

@@ -1,14 +1,16 @@
 package vm
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/pprof/profile"
 
 	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun/bootlab"
 )
 
 // TestBoot measures a start of clearrun's own guest.
@@ -16,19 +18,23 @@ func TestBoot(t *testing.T) {
 	needVM(t)
 	takeSlot(t)
 	out := filepath.Join(shared.tempDir(t), "profile.pb.gz")
-	r := run(t, shared.place, "boot", "--json", "-", "--profile", out)
+	r := run(t, shared.place, "boot", "--until", "app", "--json", "-", "--profile", out, "--profile-every", "10ms")
 	r.check(t, 0)
-	var reports []launch.Report
-	if err := json.Unmarshal([]byte(r.stdout), &reports); err != nil || len(reports) != 1 {
-		t.Fatalf("%d reports (%v)\n%v", len(reports), err, r)
+	result, err := bootlab.Read(strings.NewReader(r.stdout))
+	if err != nil || len(result.Runs) != 1 {
+		t.Fatalf("no result of one run (%v)\n%v", err, r)
 	}
-	report := reports[0]
+	report := result.Runs[0].Report
 	var marks []uint8
 	for _, m := range report.Marks {
 		marks = append(marks, m.Mark)
 	}
-	if string(marks) != string([]uint8{launch.MarkEntry, launch.MarkInit, launch.MarkMain}) {
-		t.Errorf("marks %v, want kernel entry, PID 1 and its own code", marks)
+	want := []uint8{launch.MarkEntry, launch.MarkInit, launch.MarkMain, 0x11, 0x12, 0x13, 0x14, launch.MarkStarted}
+	if !slices.Equal(marks, want) {
+		t.Errorf("marks %v, want %v: kernel entry, PID 1, each step of init, and the app's start", marks, want)
+	}
+	if report.Exits["io"] == 0 || report.Devices["virtio vsock"] == 0 || report.Copied == 0 || report.GuestRSS == 0 || report.RSS == 0 || report.Ended == 0 {
+		t.Errorf("the report lacks figures: %+v", report)
 	}
 	checkProfile(t, out, report)
 }

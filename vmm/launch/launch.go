@@ -98,6 +98,7 @@ type Mark struct {
 	Mark         uint8
 	Nanoseconds  int64  // since Config.Began
 	Instructions uint64 `json:",omitempty"` // emulated so far, on hosts that count them
+	Interrupts   uint64 `json:",omitempty"` // taken so far
 }
 
 // Step is a part of the monitor's own work before the guest's first instruction.

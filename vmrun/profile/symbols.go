@@ -104,6 +104,12 @@ const (
 	kernelHalf = 1 << 63 // addresses from here on are the kernel's
 )
 
+// Name names the function at an address. A nil Symbols knows none: the address is its name.
+func (s *Symbols) Name(addr uint64) string {
+	name, _ := s.find(addr)
+	return name
+}
+
 // find names the function at rip, and where it starts.
 func (s *Symbols) find(rip uint64) (name string, start uint64) {
 	if rip < kernelHalf {
