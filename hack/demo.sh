@@ -72,4 +72,7 @@ cp demo.aci.asc tampered.aci.asc
 printf 'x' >>tampered.aci
 run 125 clearrun --vm tampered.aci
 
+step "All of it is on record, and nobody has changed the record"
+show clearrun log verify
+
 step "The demo worked"

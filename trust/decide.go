@@ -44,10 +44,26 @@ func Decide(r Request) (Verdict, error) {
 	}
 	ruling := r.rule()
 	if err := ruling.refusal(); err != nil {
-		return Verdict{}, err
+		refusal := &Refusal{Name: r.Name, Digest: r.Digest, Policy: r.Policy.Source(), err: err}
+		if ruling.by != nil {
+			refusal.Rule = ruling.by.name
+		}
+		return Verdict{}, refusal
 	}
 	return ruling.verdict(), nil
 }
+
+// Refusal is the error of Decide for an image that may not run.
+type Refusal struct {
+	Name   image.Name
+	Digest image.Digest
+	Policy string // its file; empty: there is none
+	Rule   string // that refused it; empty: no rule matches
+	err    error
+}
+
+// Error says what is missing and what to do about it.
+func (r *Refusal) Error() string { return r.err.Error() }
 
 func (r Request) check() error {
 	if _, err := image.ParseName(string(r.Name)); err != nil {

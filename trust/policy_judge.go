@@ -216,7 +216,7 @@ func (g *ruling) ruleWords() string {
 // verdict permits the run. Only a ruling without a refusal has one.
 func (g *ruling) verdict() Verdict {
 	r := g.request
-	v := Verdict{digest: r.Digest, name: r.Name, tier: g.tier, how: howUnverified}
+	v := Verdict{digest: r.Digest, name: r.Name, tier: g.tier, how: howUnverified, policy: r.Policy.Source(), rule: g.by.name}
 	if !r.InsecureNoVerify {
 		v.how = signerWords(g.signers, "not signed by anyone trusted")
 		if len(g.signers) > 0 {

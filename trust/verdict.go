@@ -24,6 +24,8 @@ type Verdict struct {
 	signer Signer
 	tier   Tier
 	how    string
+	policy string  // the file
+	rule   string  // its rule
 	limits *Limits // of the policy's rule; nil: none
 }
 
@@ -53,6 +55,12 @@ func (v Verdict) Limits() Limits {
 	l.Capabilities = slices.Clone(l.Capabilities)
 	return l
 }
+
+// Policy returns the file of the policy that decided; empty: there was none.
+func (v Verdict) Policy() string { return v.policy }
+
+// Rule returns the name of the rule that decided.
+func (v Verdict) Rule() string { return v.rule }
 
 // How says in one line how the decision was reached.
 func (v Verdict) How() string { return v.how }

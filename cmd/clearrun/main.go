@@ -41,6 +41,7 @@ func commands() []command {
 		{"image", "keep images in the store", imageCommand},
 		{"trust", "manage the keys that may sign images", trustCommand},
 		{"policy", "check a policy file, and what it says about an image", policyCommand},
+		{"log", "show the log of decisions, or look for changes in it", logCommand},
 		{"boot", "boot a kernel and show where its start spends its time", bootCommand},
 		{"doctor", "say what this host offers each tier, and what it lacks", doctorCommand},
 		{"version", "print the versions of clearrun and the guest it carries", versionCommand},
@@ -55,7 +56,7 @@ type globals struct {
 // addTo makes the global options part of a command's own.
 func (g *globals) addTo(f *pflag.FlagSet) {
 	f.StringVar(&g.storeDir, "store", g.storeDir, "folder of the image store")
-	f.StringVar(&g.configDir, "config-dir", g.configDir, "folder of the trusted keys, the policy and the store's key")
+	f.StringVar(&g.configDir, "config-dir", g.configDir, "folder of the trusted keys, the policy, the store's key and the log")
 }
 
 // run dispatches argv and turns errors into a line on stderr.

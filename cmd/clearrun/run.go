@@ -44,6 +44,7 @@ type runOptions struct {
 	insecure          bool
 	verbose           bool
 	stats, kernelArgs string
+	given             []string // on the command line, for the decision log
 }
 
 func (o *runOptions) flags(io stdio) *pflag.FlagSet {
@@ -82,6 +83,7 @@ func runCommand(args []string, g globals, io stdio) (int, error) {
 	if err := f.Parse(args); err != nil {
 		return vmrun.ExitFailure, err
 	}
+	o.given = given(f)
 	image, appArgs, err := splitArgs(f)
 	if err != nil {
 		return vmrun.ExitFailure, err
@@ -191,22 +193,35 @@ const (
 	maxMemory = 64 << 30
 )
 
-// execute verifies the image and runs it.
+// execute verifies the image and runs it. What is decided and how it ends is recorded.
 func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides, s *signals, io stdio) (int, error) {
 	b, err := bundle.Open("/proc/self/exe")
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
 	defer b.Close()
+	d, err := o.decisions(image, b)
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
 	p, err := o.open(ctx, image, v, io)
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return vmrun.ExitFailure, err
+		return vmrun.ExitFailure, d.refused(err)
 	}
 	defer p.Close()
+	if err := d.allowed(p); err != nil {
+		return vmrun.ExitFailure, err
+	}
 	o.announce(p, io)
+	code, err := o.conclude(o.start(ctx, p, b, s, io))
+	return code, errors.Join(err, d.exited(code, err))
+}
+
+// start runs the pod.
+func (o *runOptions) start(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s *signals, io stdio) (int, error) {
 	vo := vmrun.Options{
 		Bundle: b, KernelArgs: o.kernelArgs,
 		Streams: attach.Streams{Stdin: io.in, Stdout: io.out, Stderr: io.err, Signals: s.forward},

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/spf13/pflag"
+
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// decisions writes what happens to one run into the decision log.
+type decisions struct {
+	log    *trust.Log
+	record trust.Record // what is known from the start
+	seq    uint64       // of the decision
+}
+
+// bypassedSignature is what --insecure-no-verify skips.
+const bypassedSignature = "signature"
+
+// decisions opens the log for a run of the image.
+func (o *runOptions) decisions(image string, b *bundle.Bundle) (*decisions, error) {
+	dir, err := trust.LogDir(o.configDir)
+	if err != nil {
+		return nil, err
+	}
+	d := &decisions{log: trust.OpenLog(dir, trust.LogBounds{})}
+	d.record = trust.Record{Reference: image, Options: o.given, Monitor: partDigest(b, bundle.Monitor), Kernel: partDigest(b, bundle.Kernel)}
+	if o.insecure {
+		d.record.Bypassed = []string{bypassedSignature}
+	}
+	return d, nil
+}
+
+// partDigest is what the bundle says of its part; make build computed it.
+func partDigest(b *bundle.Bundle, name string) string {
+	p, err := b.Part(name)
+	if err != nil {
+		return ""
+	}
+	return "sha256-" + p.SHA256
+}
+
+// refused records why the run did not come to be. What cannot be recorded is told, too:
+// nothing runs in either case.
+func (d *decisions) refused(cause error) error {
+	r := d.record
+	r.Event, r.Decision = trust.EventRefused, cause.Error()
+	var refusal *trust.Refusal
+	if errors.As(cause, &refusal) {
+		r.Image, r.Digest = string(refusal.Name), refusal.Digest.String()
+		r.Policy, r.Rule = refusal.Policy, refusal.Rule
+	}
+	_, err := d.log.Append(r)
+	return errors.Join(cause, err)
+}
+
+// allowed records the decision. Nothing may run unless it returns nil.
+func (d *decisions) allowed(p *pod.Pod) error {
+	v := p.Verdict
+	r := d.record
+	r.Event, r.Image, r.Digest = trust.EventAllowed, string(v.ImageName()), v.ImageDigest().String()
+	r.Signer, r.Identity, r.Trusted = v.Signer().Fingerprint, v.Signer().Identity, !v.Signer().IsZero()
+	r.Policy, r.Rule, r.Tier, r.Decision = v.Policy(), v.Rule(), v.Tier().String(), v.How()
+	var err error
+	d.seq, err = d.log.Append(r)
+	return err
+}
+
+// exited records how the run ended.
+func (d *decisions) exited(code int, cause error) error {
+	r := trust.Record{Event: trust.EventExit, Run: d.seq, Exit: &code}
+	if cause != nil {
+		r.Error = cause.Error()
+	}
+	_, err := d.log.Append(r)
+	return err
+}
+
+// given lists the options on the command line. The environment's values are left out:
+// they may be secrets.
+func given(f *pflag.FlagSet) []string {
+	var list []string
+	f.Visit(func(flag *pflag.Flag) {
+		if flag.Name == "env" {
+			list = append(list, "--env")
+			return
+		}
+		list = append(list, "--"+flag.Name+"="+flag.Value.String())
+	})
+	return list
+}
