@@ -46,7 +46,7 @@ func TestCommandNotExecutable(t *testing.T) {
 func TestPowerOff(t *testing.T) {
 	needVM(t)
 	takeSlot(t)
-	r := run(t, shared.place, "--timeout", "2m", "--cap-add", "SYS_BOOT", shared.probe, "--", "power-off")
+	r := run(t, shared.place, "--cap-add", "SYS_BOOT", shared.probe, "--", "power-off")
 	r.check(t, exitFailure)
 	if want := "without reporting the app's exit"; !strings.Contains(r.stderr, want) {
 		t.Errorf("stderr does not say %q:\n%v", want, r)

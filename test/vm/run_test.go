@@ -23,15 +23,27 @@ const (
 
 // patience bounds a wait for something that must happen. A VM on an emulated kernel
 // takes its time, and so does a busy machine.
-const patience = 4 * time.Minute
+const patience = 10 * time.Minute
 
-// vmSlots bounds the VMs that run at a time.
-var vmSlots = make(chan struct{}, 2)
+// vmSlots bounds the virtual CPUs that run at a time; taking lets one test at a time
+// wait for several.
+var (
+	vmSlots = make(chan struct{}, 2)
+	taking  sync.Mutex
+)
 
 // takeSlot waits for a slot and gives it back at the test's end.
-func takeSlot(t *testing.T) {
-	vmSlots <- struct{}{}
-	t.Cleanup(func() { <-vmSlots })
+func takeSlot(t *testing.T) { takeSlots(t, 1) }
+
+// takeSlots is takeSlot for a VM with several CPUs. Where each of them is emulated, they
+// wait for one another's locks most of the time unless they all run.
+func takeSlots(t *testing.T, cpus int) {
+	taking.Lock()
+	defer taking.Unlock()
+	for range cpus {
+		vmSlots <- struct{}{}
+		t.Cleanup(func() { <-vmSlots })
+	}
 }
 
 // result is how a run of clearrun ended.

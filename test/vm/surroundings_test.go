@@ -122,7 +122,7 @@ func TestSmallVM(t *testing.T) {
 // TestLargerVM gives the app two CPUs, more memory and fewer rights.
 func TestLargerVM(t *testing.T) {
 	needVM(t)
-	takeSlot(t)
+	takeSlots(t, 2)
 	s := look(t, "--memory", "512M", "--cpus", "2", "--user", "1000:2000", "--workdir", "/srv/data",
 		"--read-only", "--no-new-privileges", "--cap-drop", "NET_RAW")
 	s.checkMemory(t, 512<<10)

@@ -26,7 +26,7 @@ type vectorReport struct {
 // In the end each moves to and fro between two CPUs.
 func TestVectorRegisters(t *testing.T) {
 	needVM(t)
-	takeSlot(t)
+	takeSlots(t, 2)
 	r := onSMP(t, func() result {
 		return run(t, shared.place, "--cpus", "2", shared.probe, "--", "vectors")
 	})
