@@ -30,7 +30,7 @@ func (s *Store) lockSource(ctx context.Context, source image.Digest) (*fileLock,
 		if err != nil {
 			return nil, err
 		}
-		if err := flock(ctx, f); err != nil {
+		if err := flock(ctx, f, unix.LOCK_EX); err != nil {
 			return nil, errors.Join(fmt.Errorf("wait for another run that renders this image: %w", err), f.Close())
 		}
 		// The holder before us has deleted the file; then the lock is on nothing.
@@ -63,10 +63,10 @@ const (
 	lockPauseMax = 100 * time.Millisecond
 )
 
-// flock takes an exclusive lock or returns the context's error.
-func flock(ctx context.Context, f *os.File) error {
+// flock takes a lock, unix.LOCK_EX or unix.LOCK_SH, or returns the context's error.
+func flock(ctx context.Context, f *os.File, how int) error {
 	for pause := lockPauseMin; ; pause = min(2*pause, lockPauseMax) {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil || !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
 			return err
 		}
@@ -118,12 +118,15 @@ func (s *Store) newTmp() (*tmpEntry, error) {
 }
 
 // guardTmp serializes making and sweeping folders in tmp. Both take moments.
-func (s *Store) guardTmp() (*os.File, error) {
-	guard, err := s.root.Open(tmpDir)
+func (s *Store) guardTmp() (*os.File, error) { return s.guard(tmpDir) }
+
+// guard locks one of the store's folders against other processes that guard it.
+func (s *Store) guard(dir string) (*os.File, error) {
+	guard, err := s.root.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(context.Background(), guard); err != nil {
+	if err := flock(context.Background(), guard, unix.LOCK_EX); err != nil {
 		return nil, errors.Join(err, guard.Close())
 	}
 	return guard, nil

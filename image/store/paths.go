@@ -20,6 +20,9 @@ const (
 type Options struct {
 	Dir     string // root: /var/lib/clearrun; else $XDG_DATA_HOME/clearrun
 	KeyFile string // root: /etc/clearrun/store.key; else $XDG_CONFIG_HOME/clearrun/store.key
+	// Quota bounds the bytes of all images together, such as "20G". Empty: what store.yaml
+	// beside the key says; "0", or no such file: nothing bounds them.
+	Quota string
 }
 
 // withDefaults fills in the user's own folders and makes both paths absolute.

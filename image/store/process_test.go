@@ -17,14 +17,35 @@ import (
 	"github.com/clearrun/clearrun/image/store"
 )
 
-// helperEnv makes the test binary a process that renders for ever.
-const helperEnv = "CLEARRUN_STORE_TEST_RENDER"
+// The test binary, run again with these set, is another process at the same store.
+const (
+	roleEnv = "CLEARRUN_STORE_TEST_ROLE"
+	dirEnv  = "CLEARRUN_STORE_TEST_DIR"
+)
 
 func TestMain(m *testing.M) {
-	if dir := os.Getenv(helperEnv); dir != "" {
+	dir := os.Getenv(dirEnv)
+	switch os.Getenv(roleEnv) {
+	case "render":
 		renderForever(dir)
+	case "churn":
+		churn(dir)
+	case "plain user":
+		plainUser(dir)
 	}
 	os.Exit(m.Run())
+}
+
+// helper is the command of another process.
+func helper(t *testing.T, role, dir string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe)
+	cmd.Env = append(os.Environ(), roleEnv+"="+role, dirEnv+"="+dir)
+	return cmd
 }
 
 func renderForever(dir string) {
@@ -44,14 +65,9 @@ func renderForever(dir string) {
 // TestKilled kills a process in the middle of a Put. While it lives its files are left
 // alone; then they are cleared away, and its lock bothers nobody.
 func TestKilled(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := filepath.Join(t.TempDir(), "store")
 	p := place{store.Options{Dir: dir, KeyFile: dir + ".key"}}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), helperEnv+"="+dir)
+	cmd := helper(t, "render", dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,9 +129,33 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 		nothingLeft(t, p)
-		put(t, s, archive(t, "small")).Close()
+		small := put(t, s, archive(t, "small"))
+		// The way out, as long as there is not a byte left.
+		if err := fill(filepath.Join(dir, "ballast")); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("fill: %v", err)
+		}
+		small.Close()
+		if err := s.Remove(small.Digest); err != nil {
+			t.Errorf("remove from a full disk: %v", err)
+		}
+		put(t, s, archive(t, "another")).Close()
+		nothingLeft(t, p)
 	}()
 	<-done
+}
+
+// fill writes until nothing more fits.
+func fill(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for block := make([]byte, 4096); ; {
+		if _, err := f.Write(block); err != nil {
+			return err
+		}
+	}
 }
 
 // privateTmpfs mounts a tmpfs that only this thread sees.

@@ -50,7 +50,7 @@ func (s *Store) Put(ctx context.Context, source image.Digest, render RenderFunc)
 	if err != nil {
 		return nil, s.explain(err)
 	}
-	entry, err := s.commit(tmp, digest)
+	entry, err := s.settle(ctx, tmp, digest)
 	if err != nil {
 		return nil, s.explain(err)
 	}
@@ -105,17 +105,55 @@ func checkRendered(root *os.File, info rootfs.Info) error {
 	return rootfs.VerifyTree(root, info)
 }
 
+// settle makes room for the finished entry, as far as there is a quota, and commits it.
+func (s *Store) settle(ctx context.Context, tmp *tmpEntry, digest image.Digest) (*Entry, error) {
+	if s.quota == 0 {
+		return s.commit(tmp, digest)
+	}
+	// Two that settle at once would each find room.
+	guard, err := s.guard(imagesDir)
+	if err != nil {
+		return nil, err
+	}
+	defer guard.Close()
+	size, err := s.sizeOf(tmp.entry())
+	if err == nil {
+		err = s.makeRoom(ctx, digest, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.commit(tmp, digest)
+}
+
 // commit moves the finished entry to its place and opens it from there. If the place
 // is taken, because other bytes hold the same image, what is there stays.
 func (s *Store) commit(tmp *tmpEntry, digest image.Digest) (*Entry, error) {
-	err := s.root.Rename(tmp.entry(), filepath.Join(imagesDir, digest.String()))
-	if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, unix.ENOTEMPTY) {
+	// In use from the moment that others see it.
+	name := filepath.Join(tmp.entry(), rootFile)
+	root, err := s.root.Open(name)
+	if err != nil {
 		return nil, err
 	}
-	if err := s.syncDir(imagesDir); err != nil {
+	defer root.Close()
+	if err := s.hold(name, root); err != nil {
 		return nil, err
 	}
-	return s.Get(digest)
+	for {
+		err := s.root.Rename(tmp.entry(), filepath.Join(imagesDir, digest.String()))
+		taken := errors.Is(err, fs.ErrExist) || errors.Is(err, unix.ENOTEMPTY)
+		if err != nil && !taken {
+			return nil, err
+		}
+		if err := s.syncDir(imagesDir); err != nil {
+			return nil, err
+		}
+		entry, err := s.Get(digest)
+		if taken && errors.Is(err, ErrNotFound) {
+			continue // what was there was taken out meanwhile
+		}
+		return entry, err
+	}
 }
 
 func (s *Store) writeSource(tmp *tmpEntry, source, digest image.Digest) error {

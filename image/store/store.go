@@ -28,12 +28,17 @@ const (
 // ErrNotFound says that the store does not hold what was asked for.
 var ErrNotFound = errors.New("not in the store")
 
+// ErrInUse says that a run has the image open.
+var ErrInUse = errors.New("is in use by a run")
+
 // Store is a folder of rendered images. Its methods may be used concurrently, by any
 // number of processes.
 type Store struct {
 	dir  string   // absolute, with the version
 	root *os.Root // of dir; nothing outside is ever touched
 	key  []byte
+	// quota bounds the bytes of all images together; 0: it does not.
+	quota uint64
 }
 
 // Open opens the store, makes it if need be, and clears away what killed processes
@@ -52,6 +57,9 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{dir: dir, root: root}
+	if s.quota, err = o.quota(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
+	}
 	if err := s.prepare(o.KeyFile); err != nil {
 		return nil, errors.Join(fmt.Errorf("open store: %w", err), s.Close())
 	}
@@ -101,7 +109,8 @@ type Entry struct {
 }
 
 // File returns the root image, open for reading only: the very file whose tree was
-// checked, whatever Path names by now. It stays the Entry's.
+// checked, whatever Path names by now. It stays the Entry's. As long as any copy of the
+// descriptor is open, in whatever process, nothing takes the image out of the store.
 func (e *Entry) File() *os.File { return e.file }
 
 // Close closes the root image. Close is idempotent.
@@ -114,6 +123,15 @@ func (e *Entry) Close() error {
 // Get returns the image with the given digest, or ErrNotFound. An entry that is not
 // as it was written is an error that says how to get rid of it.
 func (s *Store) Get(digest image.Digest) (*Entry, error) {
+	entry, err := s.get(digest)
+	if err == nil {
+		s.touch(digest)
+	}
+	return entry, err
+}
+
+// get is Get, but does not count as a use of the image.
+func (s *Store) get(digest image.Digest) (*Entry, error) {
 	if digest.IsZero() {
 		return nil, errors.New("store: no digest")
 	}
@@ -132,6 +150,11 @@ func (s *Store) Get(digest image.Digest) (*Entry, error) {
 		return nil, s.refuse(dir, dir, errors.New("is not a folder"))
 	}
 	entry, name, err := s.open(dir, digest)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, gone := s.root.Lstat(dir); errors.Is(gone, fs.ErrNotExist) {
+			return nil, ErrNotFound // taken out meanwhile
+		}
+	}
 	if err != nil {
 		return nil, s.refuse(filepath.Join(dir, name), dir, err)
 	}
@@ -153,6 +176,9 @@ func (s *Store) open(dir string, digest image.Digest) (e *Entry, name string, er
 	f, info, err := s.openFile(filepath.Join(dir, rootFile))
 	if err != nil {
 		return nil, rootFile, err
+	}
+	if err = s.hold(filepath.Join(dir, rootFile), f); err != nil {
+		return nil, rootFile, errors.Join(err, f.Close())
 	}
 	if info.Size() != int64(rec.Root.Size) {
 		err = fmt.Errorf("was changed: %d bytes, %d were written", info.Size(), rec.Root.Size)

@@ -1,12 +1,10 @@
-package pod_test
+package image
 
 import (
 	"math/big"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/clearrun/clearrun/pod"
 )
 
 func TestParseSize(t *testing.T) {
@@ -31,7 +29,7 @@ func TestParseSize(t *testing.T) {
 		{"9223372036854775807", 1<<63 - 1},
 		{"007k", 7 << 10},
 	} {
-		if got, err := pod.ParseSize(tc.in); err != nil || got != tc.want {
+		if got, err := ParseSize(tc.in); err != nil || got != tc.want {
 			t.Errorf("ParseSize(%q) = %d, %v; want %d", tc.in, got, err, tc.want)
 		}
 	}
@@ -40,7 +38,7 @@ func TestParseSize(t *testing.T) {
 		"1Mi", "1bb", "1kbps", "1MM", "1é", "\u0661", "1\x00", "NaN", "inf", "8192P", "9223372036854775808",
 		"99999999999999999999", "1.0000000001G", "18446744073709551616k",
 	} {
-		got, err := pod.ParseSize(bad)
+		got, err := ParseSize(bad)
 		if err == nil {
 			t.Errorf("ParseSize(%q) = %d", bad, got)
 		} else if !strings.Contains(err.Error(), "size ") {
@@ -51,11 +49,11 @@ func TestParseSize(t *testing.T) {
 
 func TestFormatSize(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0B", 1: "1B", 1023: "1023B", 1024: "1K", 3 << 29: "1536M", 1 << 30: "1G", 1<<63 - 1: "9223372036854775807B", 1 << 62: "4096P"} {
-		got := pod.FormatSize(n)
+		got := FormatSize(n)
 		if got != want {
 			t.Errorf("FormatSize(%d) = %q, want %q", n, got, want)
 		}
-		if back, err := pod.ParseSize(got); err != nil || back != n {
+		if back, err := ParseSize(got); err != nil || back != n {
 			t.Errorf("%q is read as %d, %v", got, back, err)
 		}
 	}
@@ -68,7 +66,7 @@ func FuzzParseSize(f *testing.F) {
 	}
 	grammar := regexp.MustCompile(`^([0-9]+)(\.[0-9]{1,9})?(?:(?i:([kmgtp])(?:i?b)?)|[bB])?$`)
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := pod.ParseSize(s)
+		got, err := ParseSize(s)
 		m := grammar.FindStringSubmatch(s)
 		if m == nil {
 			if err == nil {
@@ -87,4 +85,12 @@ func FuzzParseSize(f *testing.F) {
 			t.Errorf("%q was read as %d, %v; want %v", s, got, err, whole)
 		}
 	})
+}
+
+func TestAboutSize(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 3 << 29: "1.5 GiB", 1<<64 - 1: "16.0 EiB"} {
+		if got := AboutSize(n); got != want {
+			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
 }
