@@ -51,17 +51,19 @@ func commands() []command {
 // globals are the options of every command.
 type globals struct {
 	storeDir, configDir string
+	storeQuota          string
 }
 
 // addTo makes the global options part of a command's own.
 func (g *globals) addTo(f *pflag.FlagSet) {
 	f.StringVar(&g.storeDir, "store", g.storeDir, "folder of the image store")
+	f.StringVar(&g.storeQuota, "store-quota", g.storeQuota, "bound what all images in the store take, such as 20G (default: quota in store.yaml)")
 	f.StringVar(&g.configDir, "config-dir", g.configDir, "folder of the trusted keys, the policy, the store's key and the log")
 }
 
 // run dispatches argv and turns errors into a line on stderr.
 func run(args []string, io stdio) int {
-	g := globals{storeDir: os.Getenv("CLEARRUN_STORE"), configDir: os.Getenv("CLEARRUN_CONFIG_DIR")}
+	g := globals{storeDir: os.Getenv("CLEARRUN_STORE"), configDir: os.Getenv("CLEARRUN_CONFIG_DIR"), storeQuota: os.Getenv("CLEARRUN_STORE_QUOTA")}
 	code, err := dispatch(args, g, io)
 	if err == nil {
 		return code

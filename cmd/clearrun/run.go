@@ -297,7 +297,7 @@ func writeStats(path string, r launch.Report) error {
 }
 
 func (g globals) storeOptions() store.Options {
-	so := store.Options{Dir: g.storeDir}
+	so := store.Options{Dir: g.storeDir, Quota: g.storeQuota}
 	if g.configDir != "" {
 		so.KeyFile = g.configDir + "/store.key"
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"strings"
 	"time"
 
@@ -103,7 +102,7 @@ const (
 // headerOf describes a file, but for the target of a symlink.
 func headerOf(p string, stat *erofs.Stat) *tar.Header {
 	h := &tar.Header{
-		Name:    path.Join("./", p),
+		Name:    p,
 		Mode:    int64(modeBits(stat.Mode)),
 		Uid:     int(stat.UID),
 		Gid:     int(stat.GID),
