@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/clearrun/clearrun/image/registrytest"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
 )
 
 // trustCosign trusts a key for images below prefix.
@@ -177,4 +179,39 @@ func TestRemoteIsVerifiedAgain(t *testing.T) {
 	if _, err := h.store.Reference("docker://" + r.Host + "/app:v2"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a tag that was never pulled: %v", err)
 	}
+}
+
+// TestDockerArchive has an archive that nobody can sign: a rule that pins its digest lets
+// it run, whatever it calls itself, and nothing else.
+func TestDockerArchive(t *testing.T) {
+	h := newHost(t)
+	l, _ := ociImage(t, "one")
+	other, _ := ociImage(t, "two")
+	saved := func(l *ocitest.Layout, name string) string {
+		path := h.path(name)
+		if out, err := exec.Command("skopeo", "copy", "--quiet", "--insecure-policy", "oci:"+l.Dir+":v1", "docker-archive:"+path+":example.com/app:v1").CombinedOutput(); err != nil {
+			t.Fatalf("skopeo: %v: %s", err, out)
+		}
+		return "docker-archive:" + path
+	}
+	pinned, evil := saved(l, "pinned.tar"), saved(other, "evil.tar")
+	h.mustRefuse("without a policy", pinned, "no signature")
+	p, err := h.unverified(pinned)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := p.Verdict.ImageDigest()
+	p.Close()
+	text := "rules:\n- name: pinned\n  match: {name: example.com/app, digest: " + digest.String() + "}\n  require: {none: true}\n"
+	rules, err := trust.ParsePolicy("policy.yaml", []byte(text), pod.Vocabulary())
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := func(o *pod.Options) { o.Policy = rules }
+	if p, err = h.verified(pinned, with); err != nil {
+		t.Error(err)
+	} else {
+		p.Close()
+	}
+	h.mustRefuse("another one of that name", evil, "no rule", with)
 }
