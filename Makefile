@@ -38,7 +38,7 @@ lint: ## vet, formatting, static analysis
 fuzz: ## run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
 
-bench: deps build ## measure start, memory and size
+bench: deps build ## measure start, memory, size and images
 	go run ./hack/bench
 
 kernel: ## build the guest kernel anew and keep it

@@ -124,23 +124,11 @@ const qemu = "qemu-system-x86_64"
 
 func (l *lab) start(runs int) (starts, error) {
 	var s starts
-	kernel := l.path("payload.elf")
-	if err := os.WriteFile(kernel, payload(), 0o644); err != nil {
-		return s, err
-	}
-	exe := l.path("clearrun-payload")
-	f, err := os.OpenFile(exe, os.O_CREATE|os.O_WRONLY, 0o755)
+	exe, err := l.payloadExe()
 	if err != nil {
 		return s, err
 	}
-	err = bundle.Write(f, filepath.Join(l.build, "clearrun.bare"), []bundle.File{
-		{Name: bundle.Kernel, Path: kernel},
-		{Name: bundle.Initramfs, Path: filepath.Join(l.build, "initramfs.cpio")},
-		{Name: bundle.Monitor, Path: filepath.Join(l.build, "clearrun-monitor")},
-	})
-	if err := errors.Join(err, f.Close()); err != nil {
-		return s, err
-	}
+	kernel := l.path(payloadKernel)
 	version, err := exec.Command(qemu, "--version").Output()
 	if err != nil {
 		return s, fmt.Errorf("%s is the peer, install it (apt-get install qemu-system-x86): %w", qemu, err)
@@ -170,6 +158,27 @@ func (l *lab) start(runs int) (starts, error) {
 	}
 	s.clearrun, s.monitor, s.qemu = median(ours), median(alone), median(theirs)
 	return s, nil
+}
+
+// payloadKernel is a guest that ends with its first instruction.
+const payloadKernel = "payload.elf"
+
+// payloadExe makes a clearrun whose guest is payloadKernel.
+func (l *lab) payloadExe() (string, error) {
+	kernel, exe := l.path(payloadKernel), l.path("clearrun-payload")
+	if err := os.WriteFile(kernel, payload(), 0o644); err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(exe, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return "", err
+	}
+	err = bundle.Write(f, filepath.Join(l.build, "clearrun.bare"), []bundle.File{
+		{Name: bundle.Kernel, Path: kernel},
+		{Name: bundle.Initramfs, Path: filepath.Join(l.build, "initramfs.cpio")},
+		{Name: bundle.Monitor, Path: filepath.Join(l.build, "clearrun-monitor")},
+	})
+	return exe, errors.Join(err, f.Close())
 }
 
 // timed runs a command that must end with the exit code want.

@@ -18,8 +18,9 @@ func main() {
 	dir := pflag.String("build", "build", "folder that make build filled")
 	runs := pflag.Int("runs", 15, "how often to time each start")
 	out := pflag.StringP("output", "o", "build/bench.md", "also write the table here")
+	images := pflag.Bool("images-only", false, "measure only what images take")
 	pflag.Parse()
-	table, err := measure(*dir, *runs)
+	table, err := measure(*dir, *runs, *images)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -32,7 +33,7 @@ func main() {
 }
 
 // measure runs everything in a scratch folder.
-func measure(build string, runs int) (string, error) {
+func measure(build string, runs int, imagesOnly bool) (string, error) {
 	build, err := filepath.Abs(build)
 	if err != nil {
 		return "", err
@@ -46,6 +47,13 @@ func measure(build string, runs int) (string, error) {
 	if err := lab.makeImage(); err != nil {
 		return "", fmt.Errorf("make image: %w", err)
 	}
+	images, err := lab.images(max(runs/imageTurns, 1))
+	if err != nil {
+		return "", fmt.Errorf("images: %w", err)
+	}
+	if imagesOnly {
+		return imageTable(images), nil
+	}
 	boot, err := lab.boot()
 	if err != nil {
 		return "", fmt.Errorf("boot: %w", err)
@@ -54,5 +62,9 @@ func measure(build string, runs int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("time starts: %w", err)
 	}
-	return lab.table(boot, start)
+	table, err := lab.table(boot, start)
+	return table + "\n" + imageTable(images), err
 }
+
+// imageTurns is how many starts are timed for one turn of images, which takes longer.
+const imageTurns = 3

@@ -32,12 +32,9 @@ func digests(t testing.TB, s *store.Store) []image.Digest {
 
 // refer makes a reference to a registry that means the image. Its manifest cannot be
 // faked, so the image must be one that a reference's document names.
-func refer(t *testing.T, s *store.Store, ref string) image.Digest {
+func refer(t testing.TB, s *store.Store, ref string) image.Digest {
 	t.Helper()
-	r := reference(t, ref, "manifest of "+ref)
-	if err := s.PutReference(r); err != nil {
-		t.Fatal(err)
-	}
+	r := pointTo(t, s, ref)
 	data := archive(t, ref)
 	e, err := s.Put(context.Background(), r.Digest(), func(ctx context.Context, root *os.File, scratch string) (store.Rendered, error) {
 		made, err := renderACI(data)(ctx, root, scratch)
@@ -49,6 +46,16 @@ func refer(t *testing.T, s *store.Store, ref string) image.Digest {
 	}
 	e.Close()
 	return r.Digest()
+}
+
+// pointTo keeps a reference without its image.
+func pointTo(t testing.TB, s *store.Store, ref string) store.Reference {
+	t.Helper()
+	r := reference(t, ref, "manifest of "+ref)
+	if err := s.PutReference(r); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func TestListAndFind(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/clearrun/clearrun/image/store"
 )
 
-func reference(t *testing.T, ref, manifest string) store.Reference {
+func reference(t testing.TB, ref, manifest string) store.Reference {
 	t.Helper()
 	sum := sha256.Sum256([]byte(manifest))
 	digest, err := image.NewDigest(image.SHA256, sum[:])
