@@ -24,6 +24,7 @@ type bootOptions struct {
 	kernel, initrd, cmdline string
 	memory, until, json     string
 	cpus, runs              int
+	svg, baseline           string
 	console, initcalls      bool
 	timeout                 time.Duration
 	profile, symbols        string
@@ -45,6 +46,8 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	f.IntVar(&o.runs, "runs", 1, "how often to boot")
 	f.StringVar(&o.until, "until", "init", "where a run ends: pid1, init (its own code), app (executed), exit (the app's), poweroff, or the number of a mark")
 	f.StringVar(&o.json, "json", "", "write all figures, of every run and of all together, to this file; - for standard output")
+	f.StringVar(&o.svg, "svg", "", "draw the start as a picture into this file")
+	f.StringVar(&o.baseline, "baseline", "", "say what has changed since this file of --json was written, and whether it is more than noise")
 	f.BoolVar(&o.initcalls, "initcalls", false, "have the kernel report its initcalls on the console, which takes time of its own")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr (which takes time of its own)")
 	f.StringVar(&o.profile, "profile", "", "write a profile of the guest's instruction pointer to this file, for go tool pprof")
@@ -56,6 +59,10 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	}
 	if f.NArg() > 0 {
 		return vmrun.ExitFailure, fmt.Errorf("unexpected argument %q: a kernel is given by --kernel", f.Arg(0))
+	}
+	baseline, err := o.readBaseline()
+	if err != nil {
+		return vmrun.ExitFailure, err
 	}
 	bo, err := o.resolve(io)
 	if err != nil {
@@ -73,27 +80,10 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	return 0, o.show(result, io)
-}
-
-// show prints the result, or writes it where it was asked for.
-func (o *bootOptions) show(r *bootlab.Result, io stdio) error {
-	if o.json != "-" {
-		if _, err := fmt.Fprint(io.out, r.Table()); err != nil {
-			return err
-		}
+	if err := o.show(result, baseline, io); err != nil {
+		return vmrun.ExitFailure, err
 	}
-	switch o.json {
-	case "":
-		return nil
-	case "-":
-		return r.Write(io.out)
-	}
-	f, err := os.Create(o.json)
-	if err != nil {
-		return fmt.Errorf("--json: %w", err)
-	}
-	return errors.Join(r.Write(f), f.Close())
+	return 0, nil
 }
 
 // resolve checks the options and opens what they name.

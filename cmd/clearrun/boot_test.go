@@ -27,6 +27,8 @@ func TestBootRefuses(t *testing.T) {
 		{"--kernel", "/nonexistent"},
 		{"--kernel", "/proc/self/exe", "--until", "app"},
 		{"--symbols", "x"},
+		{"--baseline", "/nonexistent"},
+		{"--baseline", "/proc/self/exe"},
 	} {
 		if code := run(append([]string{"boot"}, args...), io); code != 125 {
 			t.Errorf("boot %q: exit code %d, want 125", args, code)

@@ -85,7 +85,7 @@ func scale(t, total int64) int {
 	if total <= 0 {
 		return 0
 	}
-	return int(float64(t) / float64(total) * barWidth)
+	return min(max(int(float64(t)/float64(total)*barWidth), 0), barWidth)
 }
 
 func milliseconds(ns int64) float64 { return float64(ns) / 1e6 }
