@@ -24,7 +24,7 @@ type bootOptions struct {
 	kernel, initrd, cmdline string
 	memory, until, json     string
 	cpus, runs              int
-	svg, baseline           string
+	svg, baseline, compare  string
 	console, initcalls      bool
 	timeout                 time.Duration
 	profile, symbols        string
@@ -48,6 +48,7 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	f.StringVar(&o.json, "json", "", "write all figures, of every run and of all together, to this file; - for standard output")
 	f.StringVar(&o.svg, "svg", "", "draw the start as a picture into this file")
 	f.StringVar(&o.baseline, "baseline", "", "say what has changed since this file of --json was written, and whether it is more than noise")
+	f.StringVar(&o.compare, "compare", "", "time others in turns with this: qemu-microvm, or kernels that boot in the same way, by commas")
 	f.BoolVar(&o.initcalls, "initcalls", false, "have the kernel report its initcalls on the console, which takes time of its own")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr (which takes time of its own)")
 	f.StringVar(&o.profile, "profile", "", "write a profile of the guest's instruction pointer to this file, for go tool pprof")
@@ -73,7 +74,12 @@ func bootCommand(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	result, err := o.boot(bo, p, io)
+	others, err := o.peers()
+	if err != nil {
+		return vmrun.ExitFailure, err
+	}
+	defer others.close()
+	result, err := o.boot(bo, p, others, io)
 	if err == nil {
 		err = p.write(o.profile)
 	}
@@ -150,7 +156,7 @@ func parseUntil(s string) (uint8, error) {
 }
 
 // boot runs all the runs.
-func (o *bootOptions) boot(bo vmrun.BootOptions, p *profiling, io stdio) (*bootlab.Result, error) {
+func (o *bootOptions) boot(bo vmrun.BootOptions, p *profiling, others *peers, io stdio) (*bootlab.Result, error) {
 	b, err := bundle.Open("/proc/self/exe")
 	if err != nil {
 		return nil, err
@@ -177,8 +183,11 @@ func (o *bootOptions) boot(bo vmrun.BootOptions, p *profiling, io stdio) (*bootl
 		}
 		run, stop := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("run %d did not end in %v (--timeout)", n+1, o.timeout))
 		r, err := vmrun.Boot(run, bo)
-		stop()
 		p.profile.NextRun()
+		if err == nil {
+			err = others.boot(run, bo, r.Ended)
+		}
+		stop()
 		if err != nil {
 			return nil, err
 		}
@@ -187,16 +196,30 @@ func (o *bootOptions) boot(bo vmrun.BootOptions, p *profiling, io stdio) (*bootl
 	if isTerminal(io.err) && o.runs > 1 {
 		fmt.Fprintln(io.err)
 	}
-	return bootlab.Gather(o.setting(bo, runs[0].Host), runs), nil
+	result := bootlab.Gather(o.setting(bo, runs[0].Host), runs)
+	if len(others.files) > 0 {
+		result.Beside = append(result.Beside, others.kernels)
+	}
+	if others.qemu {
+		c, err := compareQEMU(ctx, bo, o.runs)
+		if err != nil {
+			return nil, err
+		}
+		result.Beside = append(result.Beside, c)
+	}
+	return result, nil
 }
 
 // setting is what the runs have in common.
 func (o *bootOptions) setting(bo vmrun.BootOptions, host string) bootlab.Setting {
-	s := bootlab.Setting{
-		Host: host, Kernel: "clearrun's own", CmdLine: bo.CmdLine, Memory: bo.Memory, CPUs: bo.CPUs, Until: o.until,
+	return bootlab.Setting{
+		Host: host, Kernel: o.kernelName(), CmdLine: bo.CmdLine, Memory: bo.Memory, CPUs: bo.CPUs, Until: o.until,
 	}
-	if o.kernel != "" {
-		s.Kernel = filepath.Base(o.kernel)
+}
+
+func (o *bootOptions) kernelName() string {
+	if o.kernel == "" {
+		return "clearrun's own"
 	}
-	return s
+	return filepath.Base(o.kernel)
 }

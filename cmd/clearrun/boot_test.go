@@ -28,6 +28,8 @@ func TestBootRefuses(t *testing.T) {
 		{"--kernel", "/proc/self/exe", "--until", "app"},
 		{"--symbols", "x"},
 		{"--baseline", "/nonexistent"},
+		{"--compare", "/nonexistent"},
+		{"--compare", "/proc/self/exe", "--until", "app"},
 		{"--baseline", "/proc/self/exe"},
 	} {
 		if code := run(append([]string{"boot"}, args...), io); code != 125 {

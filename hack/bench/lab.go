@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
 	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun/bootlab"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
@@ -113,14 +115,15 @@ func (l *lab) boot() (launch.Report, error) {
 	return r, json.Unmarshal(data, &r)
 }
 
+// memory of every measured VM, in bytes.
+const memory = 128 << 20
+
 // starts are median times from the start of a process to the end of a guest
 // that ends with its first instruction.
 type starts struct {
 	clearrun, monitor, qemu time.Duration
 	qemuVersion             string
 }
-
-const qemu = "qemu-system-x86_64"
 
 func (l *lab) start(runs int) (starts, error) {
 	var s starts
@@ -129,11 +132,9 @@ func (l *lab) start(runs int) (starts, error) {
 		return s, err
 	}
 	kernel := l.path(payloadKernel)
-	version, err := exec.Command(qemu, "--version").Output()
-	if err != nil {
-		return s, fmt.Errorf("%s is the peer, install it (apt-get install qemu-system-x86): %w", qemu, err)
+	if s.qemuVersion, err = bootlab.CheckQEMU(); err != nil {
+		return s, err
 	}
-	s.qemuVersion = string(bytes.SplitN(version, []byte("\n"), 2)[0])
 	var ours, alone, theirs []time.Duration
 	for range runs {
 		// The guest says nothing of an app, which clearrun rightly calls a failure.
@@ -146,12 +147,7 @@ func (l *lab) start(runs int) (starts, error) {
 			return s, err
 		}
 		alone = append(alone, t)
-		// isa-debug-exit ends QEMU with twice the value, plus one.
-		t, err = timed(qemu, []string{
-			"-M", "microvm,accel=kvm", "-m", "128", "-kernel", kernel, "-nodefaults", "-no-user-config",
-			"-display", "none", "-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
-		}, 1)
-		if err != nil {
+		if t, err = bootlab.TimeQEMU(context.Background(), kernel, memory); err != nil {
 			return s, err
 		}
 		theirs = append(theirs, t)
@@ -166,7 +162,7 @@ const payloadKernel = "payload.elf"
 // payloadExe makes a clearrun whose guest is payloadKernel.
 func (l *lab) payloadExe() (string, error) {
 	kernel, exe := l.path(payloadKernel), l.path("clearrun-payload")
-	if err := os.WriteFile(kernel, payload(), 0o644); err != nil {
+	if err := os.WriteFile(kernel, bootlab.Payload(), 0o644); err != nil {
 		return "", err
 	}
 	f, err := os.OpenFile(exe, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)

@@ -74,7 +74,7 @@ func (l *lab) monitorConfig(kernelSize int64) (*os.File, error) {
 		return nil, err
 	}
 	err = json.NewEncoder(f).Encode(launch.Config{
-		KVM: kvmFD, Memory: 128 * mebibyte, VCPUs: 1, Kernel: launch.Section{FD: kernelFD, Size: kernelSize},
+		KVM: kvmFD, Memory: memory, VCPUs: 1, Kernel: launch.Section{FD: kernelFD, Size: kernelSize},
 		Control: controlFD, Report: reportFD, Console: -1,
 	})
 	if _, seek := f.Seek(0, 0); err != nil || seek != nil {

@@ -2,6 +2,8 @@ package bootlab
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -88,7 +90,7 @@ func TestDifferentRuns(t *testing.T) {
 
 func TestJSONRoundTrip(t *testing.T) {
 	want := Gather(setting, []Run{boot(10, 100), boot(20, 102)})
-	want.Peers = []Peer{{Name: "qemu-microvm", Nanoseconds: []int64{3, 4}}}
+	want.Beside = []Comparison{{What: "a start", Peers: []Peer{{"clearrun", []int64{1, 2}}, {"qemu-microvm", []int64{3, 4}}}}}
 	var b bytes.Buffer
 	if err := want.Write(&b); err != nil {
 		t.Fatal(err)
@@ -106,6 +108,47 @@ func TestJSONRoundTrip(t *testing.T) {
 		if _, err := Read(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", text, err, says)
 		}
+	}
+}
+
+func TestComparisonTable(t *testing.T) {
+	c := Comparison{What: "a start", Peers: []Peer{
+		{"clearrun", []int64{8 * ms, 9 * ms, 10 * ms, 11 * ms}},
+		{"qemu-microvm", []int64{36 * ms, 38 * ms, 40 * ms, 41 * ms}},
+		{"sibling", []int64{8 * ms, 10 * ms, 9 * ms, 12 * ms}},
+		{"once", []int64{ms}},
+	}}
+	table := c.Table()
+	for _, want := range []string{
+		"a start\n", "clearrun                    9.0       11.0    1.00", "qemu-microvm               38.0       41.0    4.22  slower (p=0.029)",
+		"sibling                     9.0       12.0    1.00  no difference but noise", "once                        1.0        1.0    0.11  too few runs",
+	} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no line %q in\n%s", want, table)
+		}
+	}
+}
+
+// TestQEMU boots the payload in the peer itself.
+func TestQEMU(t *testing.T) {
+	if _, err := os.Stat("/dev/kvm"); err != nil {
+		t.Skip(err)
+	}
+	if _, err := CheckQEMU(); err != nil {
+		t.Skip(err)
+	}
+	path := filepath.Join(t.TempDir(), "payload")
+	if err := os.WriteFile(path, Payload(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if took, err := TimeQEMU(t.Context(), path, 128<<20); err != nil || took <= 0 {
+		t.Errorf("%v, %v", took, err)
+	}
+	if err := os.WriteFile(path, []byte("no kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if took, err := TimeQEMU(t.Context(), path, 128<<20); err == nil {
+		t.Errorf("no kernel, and it took %v", took)
 	}
 }
 

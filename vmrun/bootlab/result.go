@@ -23,7 +23,8 @@ type Result struct {
 	Phases    []Phase
 	Initcalls []Phase         `json:",omitempty"`
 	Counts    map[string]Stat // by name; see Run.counts
-	Peers     []Peer          `json:",omitempty"`
+	// Beside are comparisons that were made in the same measurement.
+	Beside []Comparison `json:",omitempty"`
 }
 
 // Setting is what a measurement depends on. Results of different settings do not compare.

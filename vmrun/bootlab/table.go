@@ -38,6 +38,9 @@ func (r *Result) Table() string {
 		}
 	}
 	b.WriteString(r.counts())
+	for _, c := range r.Beside {
+		b.WriteString("\n" + c.Table())
+	}
 	return b.String()
 }
 

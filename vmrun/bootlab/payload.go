@@ -1,13 +1,9 @@
-package main
+package bootlab
 
 import (
 	"bytes"
 	"encoding/binary"
 )
-
-// The payload is the smallest kernel that both monitors boot: it ends the VM
-// with its first instructions, so that the time from the start of a process to
-// its end is that of a start, with next to nothing of a guest in it.
 
 // Machine code, the same in 32-bit mode (PVH entry, QEMU) and in 64-bit mode
 // (ELF entry, clearrun): a reset by port 0x64, which ends clearrun's VM, then a
@@ -15,7 +11,7 @@ import (
 var payloadCode = []byte{
 	0xb0, 0xfe, // mov $0xfe, %al
 	0xe6, 0x64, // out %al, $0x64
-	0xb0, 0x00, // mov $0, %al
+	0xb0, payloadExit, // mov $payloadExit, %al
 	0xe6, 0xf4, // out %al, $0xf4
 	0xf4,       // hlt
 	0xeb, 0xfd, // jmp back to hlt
@@ -23,7 +19,10 @@ var payloadCode = []byte{
 
 const (
 	payloadAddr = 16 << 20
-	pageSize    = 4096
+	// payloadExit is written there.
+	payloadExit = 0x15
+	// payloadExitPort is where QEMU is told to have isa-debug-exit.
+	payloadExitPort = 0xf4
 
 	// XEN_ELFNOTE_PHYS32_ENTRY: where a PVH boot enters.
 	notePVHEntry = 18
@@ -46,8 +45,10 @@ type programHeader struct {
 	Offset, Vaddr, Paddr, Filesz, Memsz, Align uint64
 }
 
-// payload is an ELF executable with the code at payloadAddr and a PVH note.
-func payload() []byte {
+// Payload is the smallest kernel that both monitors boot, an ELF executable with a PVH
+// note. It ends the VM with its first instructions, so that the time from the start of a
+// process to its end is that of a start, with next to nothing of a guest in it.
+func Payload() []byte {
 	var note bytes.Buffer
 	le := binary.LittleEndian
 	_ = binary.Write(&note, le, []uint32{4, 4, notePVHEntry})
