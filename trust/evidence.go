@@ -205,6 +205,9 @@ func (e *Evidence) conclude(c *check, now time.Time) {
 func (c *check) result(now time.Time) error {
 	var key openpgp.Key
 	for _, t := range c.copies { // all must agree: one may know of a revocation
+		if t.revoked != nil {
+			return t.revoked
+		}
 		if _, err := t.entity.VerifyPrimaryKey(now, policyAt(now)); err != nil {
 			return err
 		}
@@ -311,6 +314,7 @@ func readAll(ctx context.Context, r io.Reader, w io.Writer) error {
 
 // describeError puts the library's errors into words that follow "the signature".
 func describeError(err error) string {
+	var revoked *revocation
 	switch {
 	case errors.Is(err, pgperrors.ErrSignatureExpired):
 		return "has expired, or is of the future"
@@ -320,6 +324,8 @@ func describeError(err error) string {
 		return "is by a key that was revoked"
 	case errors.Is(err, pgperrors.ErrSignatureOlderThanKey):
 		return "is older than its key"
+	case errors.As(err, &revoked):
+		return "is by a key that " + revoked.String()
 	case errors.Is(err, errBadSubkey):
 		return "is " + err.Error()
 	}

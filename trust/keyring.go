@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,43 +25,31 @@ const (
 	prefixDir = "prefix.d"
 )
 
-// Keyring is a folder of trusted keys, each bound to a name prefix. It reads
-// the folder anew each time: a key that is removed is trusted no more.
+// Keyring is a set of trusted keys, each bound to a name prefix, in one folder or
+// several. It reads them anew each time: a key that is removed is trusted no more.
 type Keyring struct {
-	dir string
-	now func() time.Time
+	parts    []part // the one that is written to comes first
+	revokers []part // whose revocations hold
+	now      func() time.Time
 }
 
 // Key is a trusted key, for people to read.
 type Key struct {
-	Prefix      string // images it may sign for, by whole path components; empty: all
-	Kind        string // KindOpenPGP or KindCosign
-	Fingerprint string // upper-case hex: of OpenPGP's primary key, or the SHA-256 of cosign's
-	Identities  []string
-	Created     time.Time // zero: cosign's do not say
-	Expires     time.Time // zero: never
-	Unusable    string    // why it verifies nothing now; empty if it may
+	Prefix      string    `json:"prefix"` // images it may sign for, by whole path components; empty: all
+	Kind        string    `json:"kind"`   // KindOpenPGP or KindCosign
+	Fingerprint string    `json:"fingerprint"`
+	Identities  []string  `json:"identities"`
+	Created     time.Time `json:"created,omitzero"`   // zero: cosign's do not say
+	Expires     time.Time `json:"expires,omitzero"`   // zero: never
+	Unusable    string    `json:"unusable,omitempty"` // why it verifies nothing now; empty if it may
+	Level       Level     `json:"level,omitempty"`
+	File        string    `json:"file,omitempty"`
 }
 
-// OpenKeyring opens the keyring in dir, which need not exist yet. Empty: the user's
-// own, /etc/clearrun/trust.d for root, else $XDG_CONFIG_HOME/clearrun/trust.d.
-func OpenKeyring(dir string) (*Keyring, error) {
-	if dir == "" {
-		var err error
-		if dir, err = defaultDir(); err != nil {
-			return nil, fmt.Errorf("trusted keys: %w", err)
-		}
-	}
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("trusted keys: %w", err)
-	}
-	return &Keyring{dir: dir, now: time.Now}, nil
-}
-
-func defaultDir() (string, error) {
+// userDir is the folder of the user's settings; of root, the system's.
+func userDir() (string, error) {
 	if os.Geteuid() == 0 {
-		return "/etc/clearrun/trust.d", nil
+		return systemDir, nil
 	}
 	base := os.Getenv("XDG_CONFIG_HOME")
 	if !filepath.IsAbs(base) {
@@ -70,11 +59,11 @@ func defaultDir() (string, error) {
 		}
 		base = filepath.Join(home, ".config")
 	}
-	return filepath.Join(base, "clearrun", "trust.d"), nil
+	return filepath.Join(base, "clearrun"), nil
 }
 
-// Dir returns the keyring's folder.
-func (k *Keyring) Dir() string { return k.dir }
+// Dir returns the folder that keys are written to.
+func (k *Keyring) Dir() string { return k.parts[0].dir }
 
 // List returns every trusted key, ordered by prefix and fingerprint.
 func (k *Keyring) List() ([]Key, error) {
@@ -87,7 +76,7 @@ func (k *Keyring) List() ([]Key, error) {
 		keys = append(keys, t.describe(k.now()))
 	}
 	slices.SortFunc(keys, func(a, b Key) int {
-		return strings.Compare(a.Prefix+"\x00"+a.Fingerprint, b.Prefix+"\x00"+b.Fingerprint)
+		return cmp.Or(cmp.Compare(a.Prefix, b.Prefix), cmp.Compare(a.Fingerprint, b.Fingerprint), cmp.Compare(a.Level, b.Level))
 	})
 	return keys, nil
 }
@@ -96,46 +85,86 @@ func (k *Keyring) List() ([]Key, error) {
 type trustedKey struct {
 	prefix image.Name // empty: root
 	material
+	level   Level
+	file    string
+	revoked *revocation // by the keyring's user or administrator; nil: it is not
 }
 
 func (t trustedKey) describe(now time.Time) Key {
 	key := t.material.describe(now)
-	key.Prefix = string(t.prefix)
+	key.Prefix, key.Level, key.File = string(t.prefix), t.level, t.file
+	if t.revoked != nil {
+		key.Unusable = t.revoked.String()
+	}
 	return key
 }
 
 // load reads every key. One that cannot be read is an error: passing over it could
 // hide a revocation.
 func (k *Keyring) load() ([]trustedKey, error) {
-	if err := checkOwner(k.dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("trusted keys: %w", err)
+	keys, err := k.loadParts()
+	if err == nil {
+		keys, err = dropMasked(keys, k.parts)
 	}
-	keys, err := loadDir(filepath.Join(k.dir, rootDir), "")
 	if err != nil {
 		return nil, fmt.Errorf("trusted keys: %w", err)
 	}
-	prefixes, err := readDir(filepath.Join(k.dir, prefixDir))
+	revoked, err := k.revocations()
 	if err != nil {
 		return nil, fmt.Errorf("trusted keys: %w", err)
 	}
-	for _, name := range prefixes {
-		dir := filepath.Join(k.dir, prefixDir, name)
-		prefix, err := unescapePrefix(name)
-		if err != nil {
-			return nil, fmt.Errorf("trusted keys: %s: %w", dir, err)
+	for i := range keys {
+		keys[i].revoked = revoked[keys[i].fingerprint()]
+	}
+	return keys, nil
+}
+
+func (k *Keyring) loadParts() ([]trustedKey, error) {
+	var keys []trustedKey
+	for _, p := range k.parts {
+		more, err := p.load()
+		if p.level == LevelUser && errors.Is(err, fs.ErrPermission) {
+			continue // a home that the user may not enter (as under su) holds nothing of theirs
 		}
-		more, err := loadDir(dir, prefix)
 		if err != nil {
-			return nil, fmt.Errorf("trusted keys: %w", err)
+			return nil, err
 		}
 		keys = append(keys, more...)
 	}
 	return keys, nil
 }
 
-func loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
+// load reads the keys of one folder.
+func (p part) load() ([]trustedKey, error) {
+	if err := checkOwner(p.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	keys, err := p.loadDir(filepath.Join(p.dir, rootDir), "")
+	if err != nil {
+		return nil, err
+	}
+	prefixes, err := readDir(filepath.Join(p.dir, prefixDir))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range prefixes {
+		dir := filepath.Join(p.dir, prefixDir, name)
+		prefix, err := unescapePrefix(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+		more, err := p.loadDir(dir, prefix)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+func (p part) loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
 	names, err := readDir(dir)
 	if err != nil {
 		return nil, err
@@ -146,6 +175,11 @@ func loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
 			continue // not ours, such as a half-written file of a killed process
 		}
 		path := filepath.Join(dir, name)
+		if masked, err := isMask(path); err != nil {
+			return nil, err
+		} else if masked && p.level == LevelSystem {
+			continue
+		}
 		m, err := loadKey(path)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
@@ -153,7 +187,7 @@ func loadDir(dir string, prefix image.Name) ([]trustedKey, error) {
 		if m.fileName() != name {
 			return nil, fmt.Errorf("%s: holds another key, %s", path, m.fingerprint())
 		}
-		keys = append(keys, trustedKey{prefix, m})
+		keys = append(keys, trustedKey{prefix: prefix, material: m, level: p.level, file: path})
 	}
 	return keys, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -33,29 +32,42 @@ func (k *Keyring) Add(prefix string, r io.Reader) ([]Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("trust: %w", err)
 	}
+	dir, err := k.writable()
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
 	present, err := k.load()
 	if err != nil {
 		return nil, err
 	}
+	revoked, err := k.revocations()
+	if err != nil {
+		return nil, fmt.Errorf("trust: %w", err)
+	}
 	// All are checked before the first is written.
 	for _, m := range keys {
-		if err := k.checkNew(m, present); err != nil {
+		err := k.checkNew(m, present)
+		if r := revoked[m.fingerprint()]; r != nil {
+			err = errors.New(r.String())
+		}
+		if err != nil {
 			return nil, fmt.Errorf("trust: key %s: %w", m.fingerprint(), err)
 		}
 	}
 	var added []Key
 	for _, m := range keys {
 		for _, old := range present {
-			if old.fingerprint() == m.fingerprint() && old.prefix != p {
-				if err := k.write(trustedKey{old.prefix, m}); err != nil {
+			if old.fingerprint() == m.fingerprint() && old.prefix != p && old.level == k.parts[0].level {
+				if err := writeKey(dir, old.prefix, m); err != nil {
 					return added, fmt.Errorf("trust: %w", err)
 				}
 			}
 		}
-		if err := k.write(trustedKey{p, m}); err != nil {
+		if err := writeKey(dir, p, m); err != nil {
 			return added, fmt.Errorf("trust: %w", err)
 		}
-		added = append(added, trustedKey{p, m}.describe(k.now()))
+		t := trustedKey{prefix: p, material: m, level: k.parts[0].level, file: filepath.Join(prefixPath(dir, p), m.fileName())}
+		added = append(added, t.describe(k.now()))
 	}
 	return added, nil
 }
@@ -70,7 +82,7 @@ func (k *Keyring) checkNew(m material, present []trustedKey) error {
 			continue
 		}
 		known = true
-		if old.revoked(k.now()) && !m.revoked(k.now()) {
+		if old.material.revoked(k.now()) && !m.revoked(k.now()) {
 			return errors.New("is revoked in the keyring, and this copy lacks the revocation: remove it first if you are sure")
 		}
 	}
@@ -80,32 +92,55 @@ func (k *Keyring) checkNew(m material, present []trustedKey) error {
 	return nil
 }
 
-// Remove ends the trust in a key for one prefix. The fingerprint may be written in
-// any case, with spaces or a leading 0x.
+// Remove ends the trust in a key for one prefix, in the part of the keyring that is
+// written to.
 func (k *Keyring) Remove(prefix, fingerprint string) error {
 	p, err := parsePrefix(prefix)
 	if err != nil {
 		return fmt.Errorf("trust: %w", err)
 	}
-	fpr := strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))
-	fpr = strings.TrimPrefix(fpr, "0X")
-	if fpr == "" || strings.Trim(fpr, "0123456789ABCDEF") != "" {
-		return fmt.Errorf("trust: %q is not a fingerprint", fingerprint)
+	fpr, err := ParseFingerprint(fingerprint)
+	if err != nil {
+		return fmt.Errorf("trust: %w", err)
 	}
-	err = os.Remove(filepath.Join(k.prefixPath(p), fpr+openPGPSuffix))
+	dir, err := k.writable()
+	if err != nil {
+		return fmt.Errorf("trust: %w", err)
+	}
+	folder := prefixPath(dir, p)
+	err = os.Remove(filepath.Join(folder, fpr+openPGPSuffix))
 	if errors.Is(err, fs.ErrNotExist) {
-		err = os.Remove(filepath.Join(k.prefixPath(p), fpr+cosignSuffix))
+		err = os.Remove(filepath.Join(folder, fpr+cosignSuffix))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("trust: no key %s for %s", fpr, prefixWords(p))
+		return k.notThere(p, fpr)
 	}
 	if err != nil {
 		return fmt.Errorf("trust: %w", err)
 	}
 	if p != "" {
-		os.Remove(k.prefixPath(p)) // if it was the last one there
+		os.Remove(folder) // if it was the last one there
 	}
 	return nil
+}
+
+// notThere says why a key cannot be removed, and what to do if somebody else trusts it.
+func (k *Keyring) notThere(p image.Name, fpr string) error {
+	trusted, err := k.load()
+	if err != nil {
+		return err
+	}
+	for _, t := range trusted {
+		if t.fingerprint() != fpr || t.prefix != p {
+			continue
+		}
+		if t.level == LevelVendor && k.parts[0].level == LevelSystem {
+			return fmt.Errorf("trust: key %s for %s is the vendor's: mask it with an empty file %s, or revoke it",
+				fpr, prefixWords(p), filepath.Join(prefixPath(k.parts[0].dir, p), t.fileName()))
+		}
+		return fmt.Errorf("trust: key %s for %s is not yours to remove (%s): clearrun trust revoke ends your trust in it", fpr, prefixWords(p), t.file)
+	}
+	return fmt.Errorf("trust: no key %s for %s", fpr, prefixWords(p))
 }
 
 func parsePrefix(s string) (image.Name, error) {
@@ -126,34 +161,41 @@ func prefixWords(p image.Name) string {
 	return string(p)
 }
 
-func (k *Keyring) prefixPath(p image.Name) string {
+// prefixPath is where the keys for a prefix lie in a keyring's folder.
+func prefixPath(dir string, p image.Name) string {
 	if p == "" {
-		return filepath.Join(k.dir, rootDir)
+		return filepath.Join(dir, rootDir)
 	}
-	return filepath.Join(k.dir, prefixDir, escapePrefix(p))
+	return filepath.Join(dir, prefixDir, escapePrefix(p))
 }
 
-// write stores the key; readers see the old file or the new one.
-func (k *Keyring) write(t trustedKey) error {
-	dir := k.prefixPath(t.prefix)
+func writeKey(dir string, p image.Name, m material) error {
+	return writeKeyFile(dir, prefixPath(dir, p), m.fileName(), func(f *os.File) error { return m.encode(f) })
+}
+
+// tempPrefix begins the names of files that are being written.
+const tempPrefix = ".key-"
+
+// writeKeyFile writes a file in a folder below the keyring's; readers see the old file or the
+// new one.
+func writeKeyFile(root, dir, name string, fill func(*os.File) error) error {
 	if err := os.MkdirAll(dir, keyDirMode); err != nil {
 		return err
 	}
-	for d := dir; len(d) >= len(k.dir); d = filepath.Dir(d) {
+	for d := dir; len(d) >= len(root); d = filepath.Dir(d) {
 		if err := checkOwner(d); err != nil {
 			return err
 		}
 	}
-	tmp, err := os.CreateTemp(dir, ".key-*")
+	tmp, err := os.CreateTemp(dir, tempPrefix+"*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(tmp.Name()) // fails once it was renamed
-	err = errors.Join(t.encode(tmp), tmp.Chmod(keyFileMode), tmp.Sync(), tmp.Close())
-	if err != nil {
+	if err := errors.Join(fill(tmp), tmp.Chmod(keyFileMode), tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, t.fileName()))
+	return os.Rename(tmp.Name(), filepath.Join(dir, name))
 }
 
 // writeArmored writes the public parts of a key.

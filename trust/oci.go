@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,6 +62,7 @@ type cosignSigner struct {
 	key      *cosignKey
 	signer   Signer
 	prefixes []image.Name
+	revoked  *revocation
 }
 
 func cosignSigners(trusted []trustedKey) []cosignSigner {
@@ -73,7 +75,7 @@ func cosignSigners(trusted []trustedKey) []cosignSigner {
 		i := slices.IndexFunc(list, func(s cosignSigner) bool { return s.signer.Fingerprint == fpr })
 		if i < 0 {
 			i = len(list)
-			list = append(list, cosignSigner{key: t.cosign, signer: Signer{fpr, fpr[:16], t.cosign.kind}})
+			list = append(list, cosignSigner{key: t.cosign, signer: Signer{fpr, fpr[:16], t.cosign.kind}, revoked: t.revoked})
 		}
 		list[i].prefixes = append(list[i].prefixes, t.prefix)
 	}
@@ -131,6 +133,9 @@ func (o *ociCheck) whoSigned(message, signature []byte) *cosignSigner {
 func (o *ociCheck) judge(what string, s *cosignSigner, c claim, err error) {
 	if err == nil {
 		err = c.about(o.subjects, o.evidence.name)
+	}
+	if s.revoked != nil {
+		err = errors.New("the key " + s.revoked.String())
 	}
 	if err != nil {
 		o.bad(what, "by key %s: %v", s.signer.KeyID, err)

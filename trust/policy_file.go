@@ -29,8 +29,8 @@ func Places(configDir string) PolicyPlaces {
 	if p.Root {
 		return p
 	}
-	if keys, err := defaultDir(); err == nil { // a service may have no home, and so no policy there
-		p.User = filepath.Dir(keys)
+	if dir, err := userDir(); err == nil { // a service may have no home, and so no policy there
+		p.User = dir
 	}
 	return p
 }

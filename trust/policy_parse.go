@@ -3,7 +3,6 @@ package trust
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -134,9 +133,6 @@ func (p *policyReader) readMatch(n ast.Node, m *match) {
 // keyringWord stands for all keys that are trusted for the image's name.
 const keyringWord = "keyring"
 
-// fullFingerprint is that of a v4 or v6 key. Key IDs, which are shorter, can be forged.
-var fullFingerprint = regexp.MustCompile(`^(0X)?([0-9A-F]{40}|[0-9A-F]{64})$`)
-
 func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.Node {
 	return p.mapping(n, "require", fields{
 		"none":    func(n ast.Node) { q.none = p.boolean(n, "none") },
@@ -178,12 +174,11 @@ func (p *policyReader) readSigners(n ast.Node, q *requirement) {
 	}
 	q.signers = []string{}
 	p.list(n, "signers", func(s string, at ast.Node) {
-		s = strings.ToUpper(strings.ReplaceAll(s, " ", ""))
-		if !fullFingerprint.MatchString(s) {
-			p.fault(at, "signers: %q is not a fingerprint: want 40 or 64 hex digits, as clearrun trust list shows them", s)
+		s, err := ParseFingerprint(s)
+		if err != nil {
+			p.fault(at, "signers: %v", err)
 			return
 		}
-		s = strings.TrimPrefix(s, "0X")
 		if slices.Contains(q.signers, s) {
 			p.fault(at, "signers: %s stands here twice", s)
 			return

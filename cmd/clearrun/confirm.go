@@ -20,7 +20,10 @@ type confirmation struct {
 // ask shows the keys and returns an error unless they are to be trusted.
 func (c confirmation) ask(keys []trust.Key, scope string) error {
 	if c.fingerprint != "" {
-		want := strings.ToUpper(strings.ReplaceAll(c.fingerprint, " ", ""))
+		want, err := trust.ParseFingerprint(c.fingerprint)
+		if err != nil {
+			return fmt.Errorf("--fingerprint: %w", err)
+		}
 		for _, k := range keys {
 			if k.Fingerprint != want {
 				return fmt.Errorf("the file holds key %s, not %s: nothing was trusted", k.Fingerprint, want)
@@ -35,7 +38,7 @@ func (c confirmation) ask(keys []trust.Key, scope string) error {
 		return errors.New("not a terminal, so nobody can check the fingerprint: give --fingerprint, or --yes to trust the file as it is")
 	}
 	for _, k := range keys {
-		fmt.Fprintln(c.io.err, describeKey(k))
+		printKey(c.io.err, k)
 	}
 	fmt.Fprintf(c.io.err, "Trust to sign %s? [y/N] ", scope)
 	answer, _ := bufio.NewReader(c.io.in).ReadString('\n')

@@ -126,9 +126,7 @@ func logVerify(args []string, g globals, io stdio) (int, error) {
 		code = exitRefused
 	}
 	if *asJSON {
-		e := json.NewEncoder(io.out)
-		e.SetIndent("", "  ")
-		return code, e.Encode(sum)
+		return code, printJSON(io.out, sum)
 	}
 	for _, fault := range sum.Faults {
 		fmt.Fprintln(io.out, fault)

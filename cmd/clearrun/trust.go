@@ -1,9 +1,10 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -12,23 +13,35 @@ import (
 )
 
 // trustCommand is `clearrun trust`.
-func trustCommand(args []string, g globals, io stdio) (int, error) {
-	const text = "Manage the keys that may sign images: OpenPGP keys for ACIs, cosign keys for OCI images."
+func trustCommand(args []string, g globals, std stdio) (int, error) {
+	const text = "Manage the keys that may sign images: OpenPGP keys for ACIs, cosign keys for OCI images.\n" +
+		"Root's are the system's, in /etc/clearrun/trust.d; a user's own lie in ~/.config/clearrun/trust.d and come on top."
+	const usage = `
+  clearrun trust add (--prefix NAME | --root) KEYFILE
+  clearrun trust list [--json]
+  clearrun trust show [--json] (FINGERPRINT | KEYFILE)
+  clearrun trust remove (--prefix NAME | --root) FINGERPRINT
+  clearrun trust revoke [--reason TEXT] FINGERPRINT
+`
 	if len(args) > 0 {
 		switch args[0] {
 		case "add":
-			return trustAdd(args[1:], g, io)
+			return trustAdd(args[1:], g, std)
 		case "list":
-			return trustList(args[1:], g, io)
+			return trustList(args[1:], g, std)
+		case "show":
+			return trustShow(args[1:], g, std)
 		case "remove":
-			return trustRemove(args[1:], g, io)
+			return trustRemove(args[1:], g, std)
+		case "revoke":
+			return trustRevoke(args[1:], g, std)
 		case "--help", "-h", "help":
-			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun trust add (--prefix NAME | --root) KEYFILE\n  clearrun trust list [--json]\n  clearrun trust remove (--prefix NAME | --root) FINGERPRINT\n", text)
+			fmt.Fprintf(std.out, "%s\n\nUsage:%s", text, usage)
 			return 0, nil
 		}
-		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want trust add, list or remove", args[0])
+		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want trust add, list, show, remove or revoke", args[0])
 	}
-	return vmrun.ExitFailure, errors.New("want trust add, list or remove; see clearrun trust --help")
+	return vmrun.ExitFailure, errors.New("want trust add, list, show, remove or revoke; see clearrun trust --help")
 }
 
 // scope is what a key may sign: a name prefix, or everything.
@@ -44,13 +57,14 @@ func (s scope) check() error {
 	return errors.New("say what the key may sign: --prefix NAME, or --root for every image")
 }
 
-func trustAdd(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("trust add (--prefix NAME | --root) KEYFILE", "Trust the keys in a file, OpenPGP or cosign.pub, to sign images below a name.", &g, io)
+func trustAdd(args []string, g globals, std stdio) (int, error) {
+	f := newFlags("trust add (--prefix NAME | --root) KEYFILE", "Trust the keys in a file, OpenPGP or cosign.pub, to sign images below a name.", &g, std)
 	var s scope
 	f.StringVar(&s.prefix, "prefix", "", "images they may sign, by whole path components of the name")
 	f.BoolVar(&s.root, "root", false, "they may sign every image")
 	expected := f.String("fingerprint", "", "refuse any other key than the one with this fingerprint")
 	yes := f.BoolP("yes", "y", false, "do not ask")
+	asJSON := f.Bool("json", false, "print JSON")
 	if err := f.Parse(args); err != nil {
 		return vmrun.ExitFailure, err
 	}
@@ -64,87 +78,56 @@ func trustAdd(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	keys, err := addKeys(ring, s, f.Arg(0), confirmation{*expected, *yes, io})
+	keys, err := addKeys(ring, s, f.Arg(0), confirmation{*expected, *yes, std})
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
+	if *asJSON {
+		return 0, printJSON(std.out, keys)
+	}
 	for _, k := range keys {
-		fmt.Fprintf(io.out, "trusted for %s: %s\n", scopeName(k.Prefix), describeKey(k))
+		fmt.Fprintf(std.out, "trusted for %s: %s\n", scopeName(k.Prefix), describeKey(k))
 	}
 	return 0, nil
 }
 
+// keyFileMax bounds a file of keys in bytes.
+const keyFileMax = 8 << 20
+
 // addKeys shows the keys, has them confirmed and trusts them.
 func addKeys(ring *trust.Keyring, s scope, path string, c confirmation) ([]trust.Key, error) {
-	data, err := os.Open(path)
+	data, err := readKeyFile(path) // once: what is shown is what is added
 	if err != nil {
 		return nil, err
 	}
-	defer data.Close()
-	keys, err := ring.Preview(data)
+	keys, err := ring.Preview(bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.ask(keys, scopeName(s.prefix)); err != nil {
 		return nil, err
 	}
-	if _, err := data.Seek(0, 0); err != nil {
-		return nil, err
-	}
-	added, err := ring.Add(s.prefix, data)
+	added, err := ring.Add(s.prefix, bytes.NewReader(data))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return added, nil
 }
 
-func trustList(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("trust list [--json]", "List the trusted keys.", &g, io)
-	asJSON := f.Bool("json", false, "print JSON")
-	if err := f.Parse(args); err != nil {
-		return vmrun.ExitFailure, err
-	}
-	ring, err := trust.OpenKeyring(g.keyringDir())
+func readKeyFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
-		return vmrun.ExitFailure, err
+		return nil, err
 	}
-	keys, err := ring.List()
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, keyFileMax+1))
 	if err != nil {
-		return vmrun.ExitFailure, err
+		return nil, err
 	}
-	if *asJSON {
-		e := json.NewEncoder(io.out)
-		e.SetIndent("", "  ")
-		return 0, e.Encode(append([]trust.Key{}, keys...))
+	if len(data) > keyFileMax {
+		return nil, fmt.Errorf("%s: more than %d bytes", path, keyFileMax)
 	}
-	for _, k := range keys {
-		fmt.Fprintf(io.out, "%-30s %s\n", scopeName(k.Prefix), describeKey(k))
-	}
-	return 0, nil
-}
-
-func trustRemove(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("trust remove (--prefix NAME | --root) FINGERPRINT", "Trust a key no more.", &g, io)
-	var s scope
-	f.StringVar(&s.prefix, "prefix", "", "the prefix that it was trusted for")
-	f.BoolVar(&s.root, "root", false, "it was trusted for every image")
-	if err := f.Parse(args); err != nil {
-		return vmrun.ExitFailure, err
-	}
-	if f.NArg() != 1 {
-		return vmrun.ExitFailure, errors.New("want one fingerprint; clearrun trust list shows them")
-	}
-	if err := s.check(); err != nil {
-		return vmrun.ExitFailure, err
-	}
-	ring, err := trust.OpenKeyring(g.keyringDir())
-	if err != nil {
-		return vmrun.ExitFailure, err
-	}
-	if err := ring.Remove(s.prefix, f.Arg(0)); err != nil {
-		return vmrun.ExitFailure, err
-	}
-	return 0, nil
+	return data, nil
 }
 
 func scopeName(prefix string) string {
@@ -164,6 +147,9 @@ func describeKey(k trust.Key) string {
 	}
 	if k.Unusable != "" {
 		s += " [" + k.Unusable + "]"
+	}
+	if k.Level == trust.LevelSystem || k.Level == trust.LevelVendor {
+		s += " (" + string(k.Level) + ")"
 	}
 	return s
 }
