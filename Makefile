@@ -76,4 +76,4 @@ build/clearrun.bare: FORCE
 	$(GO_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/clearrun
 
 build/clearrun: build/clearrun.bare build/vmlinux build/initramfs.cpio build/clearrun-monitor
-	go run ./hack/bundle --exe build/clearrun.bare --kernel build/vmlinux --initramfs build/initramfs.cpio --monitor build/clearrun-monitor -o $@
+	go run ./hack/bundle --exe build/clearrun.bare --kernel build/vmlinux --initramfs build/initramfs.cpio --monitor build/clearrun-monitor --init build/init -o $@

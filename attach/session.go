@@ -29,6 +29,11 @@ type Session struct {
 	control *net.UnixConn
 	seen    map[uint32]bool // ports that the guest has connected to
 	started bool
+
+	// held are signals that came before the app is known to run, and overdue tells
+	// when to stop waiting for it.
+	held    []os.Signal
+	overdue <-chan time.Time
 }
 
 // guestConn is a connection that the guest opened to a port of the host.
@@ -69,6 +74,8 @@ func (s *Session) Serve(ctx context.Context) Outcome {
 			if err := s.signal(sig); err != nil {
 				return Outcome{Err: err}
 			}
+		case <-s.overdue:
+			return Outcome{Err: &SignalError{Number: int(signalNumber(s.held[0]))}}
 		case msg, ok := <-s.inbox:
 			if !ok {
 				s.inbox = nil // the end of the connections follows
@@ -169,7 +176,9 @@ const outputGrace = 30 * time.Second
 func (s *Session) receive(ctx context.Context, msg proto.Message) *Outcome {
 	switch m := msg.(type) {
 	case *proto.Started:
-		s.started = true
+		if err := s.appStarted(); err != nil {
+			return &Outcome{Err: err}
+		}
 	case *proto.Exit:
 		if err := s.awaitStreams(ctx); err != nil {
 			return &Outcome{Err: err}
@@ -177,7 +186,11 @@ func (s *Session) receive(ctx context.Context, msg proto.Message) *Outcome {
 		s.finish(ctx)
 		return &Outcome{Exit: m}
 	case *proto.Failure:
-		s.finish(ctx)
+		if s.started {
+			s.finish(ctx)
+		} else {
+			s.control.Close() // there was no app to put anything out
+		}
 		return &Outcome{Failure: m}
 	default:
 		return &Outcome{Err: fmt.Errorf("the guest sent a message that only the host sends: %T", m)}
@@ -220,7 +233,7 @@ func (s *Session) finish(ctx context.Context) {
 }
 
 // signal passes a signal to the app. Before there is an app, one that would end
-// it ends the run.
+// it ends the run, after startedGrace.
 func (s *Session) signal(sig os.Signal) error {
 	n := signalNumber(sig)
 	switch {
@@ -233,7 +246,26 @@ func (s *Session) signal(sig os.Signal) error {
 	case s.started:
 		return s.tell(&proto.Signal{Signal: n})
 	}
-	return &SignalError{Number: int(n)}
+	if s.held = append(s.held, sig); s.overdue == nil {
+		s.overdue = time.After(startedGrace)
+	}
+	return nil
+}
+
+// startedGrace is how long a signal waits for word that the app runs: somebody may
+// have seen the app's first output, which goes by another socket.
+const startedGrace = 200 * time.Millisecond
+
+// appStarted passes on what was held.
+func (s *Session) appStarted() error {
+	s.started, s.overdue = true, nil
+	for _, sig := range s.held {
+		if err := s.signal(sig); err != nil {
+			return err
+		}
+	}
+	s.held = nil
+	return nil
 }
 
 // tell sends a message. A guest that is about to end may not read it any more.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 
@@ -124,14 +125,39 @@ func TestOutcomeCodes(t *testing.T) {
 }
 
 func TestSignalBeforeTheAppEndsTheRun(t *testing.T) {
-	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Streams{})
-	err := s.signal(unix.SIGTERM)
+	signals := make(chan os.Signal, 2)
+	s, _ := newConversation(t, pod.App{Exec: []string{"app"}}, Streams{Signals: signals})
+	signals <- unix.SIGWINCH // no reason to end
+	signals <- unix.SIGTERM
 	var se *SignalError
-	if !errors.As(err, &se) || se.Number != 15 {
-		t.Errorf("error %v, want a SignalError of 15", err)
+	if o := s.Serve(t.Context()); !errors.As(o.Err, &se) || se.Number != 15 {
+		t.Errorf("outcome %+v, want a SignalError of 15", o)
 	}
-	if err := s.signal(unix.SIGWINCH); err != nil {
-		t.Errorf("a new window size is no reason to end: %v", err)
+}
+
+// TestSignalOvertakesStarted sends a signal before PID 1 says that the app runs.
+func TestSignalOvertakesStarted(t *testing.T) {
+	signals := make(chan os.Signal, 1)
+	s, g := newConversation(t, pod.App{Exec: []string{"app"}}, Streams{Signals: signals, Stdout: io.Discard, Stderr: io.Discard})
+	ended := make(chan Outcome)
+	go func() { ended <- s.Serve(t.Context()) }()
+	control := g.dial(proto.ControlPort)
+	if _, err := proto.Read(control); err != nil {
+		t.Fatal(err)
+	}
+	signals <- unix.SIGUSR1
+	for _, port := range []uint32{proto.StdoutPort, proto.StderrPort} {
+		g.dial(port).Close()
+	}
+	g.say(control, &proto.Started{PID: 2})
+	if m, err := proto.Read(control); err != nil {
+		t.Error(err)
+	} else if sig, ok := m.(*proto.Signal); !ok || sig.Signal != uint32(unix.SIGUSR1) {
+		t.Errorf("PID 1 was told %+v", m)
+	}
+	g.say(control, &proto.Exit{})
+	if o := <-ended; o.Err != nil {
+		t.Error(o.Err)
 	}
 }
 

@@ -31,8 +31,8 @@ type Options struct {
 	Store   *store.Store
 	Keyring *trust.Keyring // may be nil with InsecureNoVerify
 	Policy  *trust.Policy  // nil: there is no policy file
-	// MinTier is the least isolation asked for. Zero: vm.
-	MinTier trust.Tier
+	// AskedTier is the tier that the user asks for. Zero: the least one allowed.
+	AskedTier trust.Tier
 	// InsecureNoVerify skips the signature, for this run only.
 	InsecureNoVerify bool
 	// Limits bound what the image may unpack to. Zero: image.DefaultLimits.
@@ -110,7 +110,7 @@ func (o Options) request(meta image.Meta, evidence trust.Evidence, source image.
 		Digest:           meta.Digest,
 		Source:           source,
 		Evidence:         evidence,
-		MinTier:          o.MinTier,
+		AskedTier:        o.AskedTier,
 		InsecureNoVerify: o.InsecureNoVerify,
 		Labels:           meta.Labels,
 		Policy:           o.Policy,

@@ -33,7 +33,7 @@ func (e *limitError) Error() string {
 // restrict applies the limits of a policy. What image or user ask for beyond them is
 // refused; what they merely get by default is cut.
 func (p *Pod) restrict(l trust.Limits, o Overrides) error {
-	if err := p.Resources.restrict(l); err != nil {
+	if err := p.Resources.restrict(l, p.Verdict.Tier()); err != nil {
 		return err
 	}
 	if l.Capabilities == nil {
@@ -55,17 +55,23 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	return nil
 }
 
-func (r *Resources) restrict(l trust.Limits) error {
+// restrict holds r against l. An app that asks for nothing gets a VM's default, and on the
+// host's kernel as much as there is: there the limit is its amount.
+func (r *Resources) restrict(l trust.Limits, tier trust.Tier) error {
+	unbounded := tier != trust.TierVM
 	if l.MemoryBytes > 0 {
 		if r.MemoryBytes > l.MemoryBytes {
 			return &limitError{"memory " + FormatSize(l.MemoryBytes), FormatSize(r.MemoryBytes)}
 		}
-		if r.MemoryBytes == 0 && l.MemoryBytes < DefaultMemoryBytes {
+		if r.MemoryBytes == 0 && (unbounded || l.MemoryBytes < DefaultMemoryBytes) {
 			r.MemoryBytes = l.MemoryBytes
 		}
 	}
 	if l.CPUs > 0 && r.CPUs > l.CPUs {
 		return &limitError{fmt.Sprintf("%d CPUs", l.CPUs), fmt.Sprint(r.CPUs)}
+	}
+	if r.CPUs == 0 && unbounded {
+		r.CPUs = l.CPUs
 	}
 	return nil
 }

@@ -17,8 +17,9 @@ type Request struct {
 	// whoever unpacked them. It must be what Evidence is about.
 	Source   image.Digest
 	Evidence Evidence
-	// MinTier is the least isolation that the user asks for. Zero: vm.
-	MinTier Tier
+	// AskedTier is the tier that the user asks for. Zero: the least one that the policy
+	// allows.
+	AskedTier Tier
 	// InsecureNoVerify waives the signature, for this Verdict alone, if the policy
 	// lets it.
 	InsecureNoVerify bool
@@ -72,8 +73,8 @@ func (r Request) check() error {
 	if r.Digest.IsZero() || r.Source.IsZero() {
 		return fmt.Errorf("image %s: its digest is not known", r.Name)
 	}
-	if r.MinTier != 0 && !r.MinTier.Valid() {
-		return fmt.Errorf("image %s: tier %d is invalid", r.Name, r.MinTier)
+	if r.AskedTier != 0 && !r.AskedTier.Valid() {
+		return fmt.Errorf("image %s: tier %d is invalid", r.Name, r.AskedTier)
 	}
 	if r.Evidence.name != "" && r.Evidence.name != r.Name {
 		return fmt.Errorf("image %s: its signatures were checked for another name, %s", r.Name, r.Evidence.name)

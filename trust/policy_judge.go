@@ -28,18 +28,22 @@ func (g *ruling) find(ok bool, required, found string) {
 	g.findings = append(g.findings, Finding{Required: required, Found: found, OK: ok})
 }
 
-// judgeTier takes the least isolation that is both allowed and asked for.
+// judgeTier takes the tier that was asked for, if it is allowed, or the least allowed
+// one: an image never runs at another tier than its user or its rule has named.
 func (g *ruling) judgeTier() {
 	var names []string
 	for _, t := range g.by.tiers {
 		names = append(names, t.String())
-		if g.tier == 0 && t >= g.request.MinTier {
-			g.tier = t
-		}
 	}
 	asked := "no tier was asked for"
-	if g.request.MinTier != 0 {
-		asked = fmt.Sprintf("tier %s or more was asked for", g.request.MinTier)
+	switch want := g.request.AskedTier; {
+	case want == 0:
+		g.tier = g.by.tiers[0]
+	case slices.Contains(g.by.tiers, want):
+		g.tier = want
+	}
+	if g.request.AskedTier != 0 {
+		asked = fmt.Sprintf("tier %s was asked for", g.request.AskedTier)
 	}
 	g.find(g.tier != 0, "tier "+strings.Join(names, " or "), asked)
 }
@@ -201,7 +205,10 @@ func (g *ruling) refusal() error {
 	switch {
 	case len(missing) == 0:
 		return nil
-	case r.Policy == nil && g.tier != 0: // then it is the signature
+	case r.Policy == nil && g.tier == 0:
+		return fmt.Errorf("trust: image %s: without a policy, images run only at tier %s: a rule of the policy with tiers: [%s] allows tier %s (docs/trust.md)",
+			r.Name, noPolicyTier, r.AskedTier, r.AskedTier)
+	case r.Policy == nil: // then it is the signature
 		return r.Evidence.refusal(r.Name)
 	case g.by.deny:
 		return fmt.Errorf("trust: image %s is denied by %s", r.Name, g.ruleWords())

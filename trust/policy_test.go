@@ -190,13 +190,15 @@ func TestPrecedence(t *testing.T) {
 			r.Labels = []image.NameValue{{Name: "org.opencontainers.image.version", Value: "1.8.9"}}
 		}, 0, "!found: version 1.8.9"},
 
-		{"default tier", rules(rest), func(r *trust.Request) { r.MinTier = trust.TierHost }, trust.TierVM, ""},
+		{"default tier", rules(rest), nil, trust.TierVM, ""},
+		{"less than the default tier", rules(rest), func(r *trust.Request) { r.AskedTier = trust.TierNS }, 0, "!requires tier vm; found: tier ns was asked for"},
 		{"least allowed tier", rules(rest + "\n  tiers: [vm, host]"), nil, trust.TierHost, ""},
-		{"next tier that is allowed", rules(rest + "\n  tiers: [host, vm]"), func(r *trust.Request) { r.MinTier = trust.TierNS }, trust.TierVM, ""},
+		{"between allowed tiers", rules(rest + "\n  tiers: [host, vm]"), func(r *trust.Request) { r.AskedTier = trust.TierNS }, 0, "!requires tier host or vm; found: tier ns was asked for"},
+		{"below minTier", rules(rest + "\n  minTier: ns"), func(r *trust.Request) { r.AskedTier = trust.TierHost }, 0, "!requires tier ns or vm"},
 		{"minTier", rules(rest + "\n  minTier: ns"), nil, trust.TierNS, ""},
-		{"above minTier", rules(rest + "\n  minTier: ns"), func(r *trust.Request) { r.MinTier = trust.TierVM }, trust.TierVM, ""},
+		{"above minTier", rules(rest + "\n  minTier: ns"), func(r *trust.Request) { r.AskedTier = trust.TierVM }, trust.TierVM, ""},
 		{"both", rules(rest + "\n  minTier: ns\n  tiers: [vm, ns]"), nil, trust.TierNS, ""},
-		{"more than is allowed", rules(rest + "\n  tiers: [ns]"), func(r *trust.Request) { r.MinTier = trust.TierVM }, 0, "!requires tier ns; found: tier vm or more"},
+		{"more than is allowed", rules(rest + "\n  tiers: [ns]"), func(r *trust.Request) { r.AskedTier = trust.TierVM }, 0, "!requires tier ns; found: tier vm was asked for"},
 
 		{"insecure is not allowed by default", rules(rest), func(r *trust.Request) { r.InsecureNoVerify = true }, 0, "!no --insecure-no-verify"},
 		{"insecure is allowed", rules("name: one\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  allow: {insecure: true}"), func(r *trust.Request) {

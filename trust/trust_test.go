@@ -365,9 +365,10 @@ func TestDecide(t *testing.T) {
 		want   string // of the error; empty: granted
 	}{
 		{"good", func(r *trust.Request) {}, ""},
-		{"asks for ns, gets vm", func(r *trust.Request) { r.MinTier = trust.TierNS }, ""},
-		{"asks for host, gets vm", func(r *trust.Request) { r.MinTier = trust.TierHost }, ""},
-		{"no such tier", func(r *trust.Request) { r.MinTier = 9 }, "tier 9"},
+		{"asks for vm", func(r *trust.Request) { r.AskedTier = trust.TierVM }, ""},
+		{"asks for ns", func(r *trust.Request) { r.AskedTier = trust.TierNS }, "only at tier vm"},
+		{"asks for host", func(r *trust.Request) { r.AskedTier = trust.TierHost }, "only at tier vm"},
+		{"no such tier", func(r *trust.Request) { r.AskedTier = 9 }, "tier 9"},
 		{"no name", func(r *trust.Request) { r.Name = "" }, "name"},
 		{"no digest", func(r *trust.Request) { r.Digest = image.Digest{} }, "digest"},
 		{"no source", func(r *trust.Request) { r.Source = image.Digest{} }, "digest"},

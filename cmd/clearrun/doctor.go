@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clearrun/clearrun/hostrun"
 	"github.com/clearrun/clearrun/vmm/kvm"
 	"github.com/clearrun/clearrun/vmrun"
 	"github.com/clearrun/clearrun/vmrun/bundle"
@@ -30,10 +31,10 @@ func doctorCommand(args []string, g globals, io stdio) (int, error) {
 		return vmrun.ExitFailure, err
 	}
 	findings := examineHost()
-	ready := true
+	ready := false
 	for _, x := range findings {
-		if strings.HasPrefix(x.Name, "tier vm") {
-			ready = x.OK
+		if strings.HasPrefix(x.Name, "tier ") {
+			ready = ready || x.OK
 		}
 	}
 	code := 0
@@ -66,9 +67,21 @@ func examineHost() []finding {
 			vm = finding{Name: vm.Name, Value: "cannot run: " + x.Value, Remedy: x.Remedy}
 		}
 	}
-	return append(findings, vm,
-		finding{Name: "tier ns", Value: "not part of this version", Remedy: "images run in tier vm"},
-		finding{Name: "tier host", Value: "not part of this version", Remedy: "images run in tier vm"})
+	return append(findings, vm, examineNS(),
+		finding{Name: "tier host", Value: "not part of this version", Remedy: "images run in tiers vm and ns"})
+}
+
+// examineNS says whether tier ns can run. That a policy must allow it is no lack.
+func examineNS() finding {
+	if err := hostrun.Ready(); err != nil {
+		what, remedy, _ := strings.Cut(err.Error(), ": ")
+		return finding{Name: "tier ns", Value: "cannot run: " + what, Remedy: remedy}
+	}
+	limits := "none"
+	if names := hostrun.Limits(); len(names) > 0 {
+		limits = strings.Join(names, ", ")
+	}
+	return finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
 }
 
 func examineKernel() finding {

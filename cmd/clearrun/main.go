@@ -1,5 +1,5 @@
-// Command clearrun runs a container image, if it is trusted, in a virtual
-// machine of its own.
+// Command clearrun runs a container image, if it is trusted, in a virtual machine of
+// its own, or with less isolation where the policy allows it.
 //
 // Each sub-command is one file: argv in, one call into the packages below, exit
 // code out. `clearrun image.aci` is short for `clearrun run image.aci`.
@@ -128,7 +128,7 @@ func usage(w io.Writer) {
 	fmt.Fprint(w, `Run a container image, if it is trusted, in a virtual machine of its own.
 
 Usage:
-  clearrun [--vm] [options] IMAGE [-- ARGUMENT...]
+  clearrun [--vm|--ns|--host] [options] IMAGE [-- ARGUMENT...]
   clearrun COMMAND [options]
 
 Commands:

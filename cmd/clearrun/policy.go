@@ -79,6 +79,7 @@ type checkOptions struct {
 	globals
 	fetchOptions
 	registryOptions
+	tierOptions
 	signature string
 	insecure  bool
 	asJSON    bool
@@ -86,8 +87,9 @@ type checkOptions struct {
 
 func (o *checkOptions) flags(io stdio) *pflag.FlagSet {
 	f := newFlags("policy check [--json] IMAGE",
-		"Explain rule by rule whether clearrun --vm IMAGE may run, without running it. Exit code 0: it may, 1: it is refused.",
+		"Explain rule by rule whether clearrun IMAGE may run, without running it. Exit code 0: it may, 1: it is refused.",
 		&o.globals, io)
+	o.tierOptions.addTo(f)
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)
@@ -131,9 +133,13 @@ func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) 
 	if err != nil {
 		return trust.Explanation{}, err
 	}
+	tier, err := o.tier()
+	if err != nil {
+		return trust.Explanation{}, err
+	}
 	po := pod.Options{
 		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
-		MinTier: trust.TierVM, InsecureNoVerify: o.insecure,
+		AskedTier: tier, InsecureNoVerify: o.insecure,
 	}
 	if err := errors.Join(o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return trust.Explanation{}, err

@@ -28,7 +28,7 @@ type runOptions struct {
 	globals
 	fetchOptions
 	registryOptions
-	vm                bool
+	tierOptions
 	memory            string
 	cpus              int
 	env               []string
@@ -48,11 +48,11 @@ type runOptions struct {
 }
 
 func (o *runOptions) flags(io stdio) *pflag.FlagSet {
-	f := newFlags("run [--vm] [options] IMAGE [-- ARGUMENT...]",
+	f := newFlags("run [--vm|--ns|--host] [options] IMAGE [-- ARGUMENT...]",
 		"Verify an image and run its app. Arguments behind -- are appended to an ACI's command, and replace an OCI image's Cmd.\n"+imageHelp, &o.globals, io)
-	f.BoolVar(&o.vm, "vm", false, "ask for a virtual machine (what runs get without a policy, too)")
-	f.StringVarP(&o.memory, "memory", "m", "", "memory of the VM, such as 512M or 2G (default 256M)")
-	f.IntVar(&o.cpus, "cpus", 0, "virtual CPUs, 1 to 32 (default 1)")
+	o.tierOptions.addTo(f)
+	f.StringVarP(&o.memory, "memory", "m", "", "memory, such as 512M or 2G (default: 256M in a VM, else what the host has)")
+	f.IntVar(&o.cpus, "cpus", 0, "CPUs, 1 to 32 (default: 1 in a VM, else all)")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "set KEY=VALUE in the app's environment, or pass KEY on from here")
 	f.StringVarP(&o.user, "user", "u", "", "run as USER[:GROUP], names or numbers")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "working directory in the image")
@@ -64,7 +64,7 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.StringArrayVar(&o.capAdd, "cap-add", nil, "add a Linux capability, or ALL")
 	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "drop a Linux capability, or ALL")
 	f.BoolVar(&o.noNewPrivileges, "no-new-privileges", false, "make set-user-ID programs powerless")
-	f.DurationVar(&o.timeout, "timeout", 0, "end the VM after this time, such as 90s or 5m (exit code 124)")
+	f.DurationVar(&o.timeout, "timeout", 0, "end the run after this time, such as 90s or 5m (exit code 124)")
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
@@ -116,7 +116,7 @@ func runCommand(args []string, g globals, io stdio) (int, error) {
 
 var (
 	errTimeout     = errors.New("timeout")
-	errInterrupted = errors.New("interrupted twice: the VM was ended")
+	errInterrupted = errors.New("interrupted twice: the run was ended")
 )
 
 // exitInterrupted is 128 plus SIGINT.
@@ -127,7 +127,7 @@ func (o *runOptions) conclude(code int, err error) (int, error) {
 	var signal *attach.SignalError
 	switch {
 	case errors.Is(err, errTimeout):
-		return exitTimeout, fmt.Errorf("the timeout of %v is over: the VM was ended", o.timeout)
+		return exitTimeout, fmt.Errorf("the timeout of %v is over: the run was ended", o.timeout)
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted, err
 	case errors.As(err, &signal):
@@ -216,34 +216,8 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 		return vmrun.ExitFailure, err
 	}
 	o.announce(p, io)
-	code, err := o.conclude(o.start(ctx, p, b, s, io))
+	code, err := o.conclude(o.runPod(ctx, p, b, s, io))
 	return code, errors.Join(err, d.exited(code, err))
-}
-
-// start runs the pod.
-func (o *runOptions) start(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s *signals, io stdio) (int, error) {
-	vo := vmrun.Options{
-		Bundle: b, KernelArgs: o.kernelArgs,
-		Streams: attach.Streams{Stdin: io.in, Stdout: io.out, Stderr: io.err, Signals: s.forward},
-	}
-	if o.console {
-		vo.Console = io.err
-	}
-	if o.stats != "" {
-		vo.OnReport = func(r launch.Report) {
-			if err := writeStats(o.stats, r); err != nil {
-				fmt.Fprintln(io.err, "clearrun: --stats:", err)
-			}
-		}
-	}
-	if o.tty {
-		restore, err := prepareTerminal(&vo.Streams, o.interactive, io)
-		if err != nil {
-			return vmrun.ExitFailure, err
-		}
-		defer restore()
-	}
-	return vmrun.Run(ctx, p, vo)
 }
 
 // open verifies the image and renders it if the store does not have it.
@@ -261,8 +235,12 @@ func (o *runOptions) open(ctx context.Context, image string, v pod.Overrides, io
 	if err != nil {
 		return nil, err
 	}
+	tier, err := o.tier()
+	if err != nil {
+		return nil, err
+	}
 	po := pod.Options{
-		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, Policy: policy, MinTier: trust.TierVM,
+		Path: image, SignaturePath: o.signature, Store: st, Keyring: keys, Policy: policy, AskedTier: tier,
 		InsecureNoVerify: o.insecure, Overrides: v,
 	}
 	if err := errors.Join(o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {

@@ -8,11 +8,19 @@ import (
 	"github.com/clearrun/clearrun/guest/proto"
 )
 
-// platform is what the VM provides and a test replaces.
+// platform is what VM and container provide, each in its own way.
 type platform struct {
-	dial       dialFunc
-	rootDevice string // block device with the EROFS image of the app's root
+	dial dialFunc
+	// prepare, if set, is called when the host has said what to run, before anything
+	// is done about it.
+	prepare func() error
+	// mountImage mounts the EROFS image of the app's root on imageDir.
+	mountImage func() error
 	watch      stopwatch
+	// confine, if set, is called when the app runs.
+	confine func(*proto.Start) error
+	// shared says that the kernel is the host's, and not the app's alone.
+	shared bool
 }
 
 // boot runs the app from the first mount to the host's last word. It returns when
@@ -77,6 +85,11 @@ func (p platform) run(control int) proto.Message {
 	if err != nil {
 		return report(err)
 	}
+	if p.confine != nil {
+		if err := p.confine(start); err != nil {
+			return report(err)
+		}
+	}
 	p.watch.mark(stageStarted)
 	err = proto.Write(fdStream(control), &proto.Started{PID: uint32(a.pid)})
 	if err != nil {
@@ -117,6 +130,11 @@ func receiveStart(control int) (*proto.Start, error) {
 
 // launch makes the machine what Start describes and executes the app in it.
 func (p platform) launch(start *proto.Start) (*app, error) {
+	if p.prepare != nil {
+		if err := p.prepare(); err != nil {
+			return nil, err
+		}
+	}
 	io, err := dialStdio(p.dial, start)
 	if err != nil {
 		return nil, err
@@ -124,11 +142,11 @@ func (p platform) launch(start *proto.Start) (*app, error) {
 	if err := setUpSystem(start); err != nil {
 		return nil, err
 	}
-	if err := enterRoot(p.rootDevice, start); err != nil {
+	if err := enterRoot(p.mountImage, start); err != nil {
 		return nil, err
 	}
 	p.watch.mark(stageRoot)
-	if err := populateRoot(start); err != nil {
+	if err := populateRoot(start, p.shared); err != nil {
 		return nil, err
 	}
 	p.watch.mark(stageMounted)

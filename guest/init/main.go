@@ -1,5 +1,6 @@
-// Command init is PID 1 of clearrun's VM. It mounts the app's root, asks the host
-// over vsock what to run, runs it as a container's process would be run, carries its
+// Command init is PID 1 of clearrun's VM, and of the containers of tier ns. It
+// mounts the app's root, asks the host what to run (over vsock, or a socket that it
+// inherits), runs it as a container's process would be run, carries its
 // standard streams, reaps what it leaves behind, reports how it ended and
 // powers the VM off.
 //
@@ -15,6 +16,8 @@
 package main
 
 import (
+	"syscall"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,10 +26,14 @@ const rootDevice = "/dev/vda"
 
 func main() {
 	if unix.Getpid() != 1 {
-		print("clearrun init: this is PID 1 of a VM; it would restart this machine\n")
+		print("clearrun init: this is PID 1 of a VM or container; it would restart this machine\n")
 		return
 	}
-	boot(platform{dial: dialHost, rootDevice: rootDevice, watch: openStopwatch()})
+	if _, found := syscall.Getenv(containerVariable); found {
+		boot(container())
+		return
+	}
+	boot(platform{dial: dialHost, mountImage: mountDevice(rootDevice), watch: openStopwatch()})
 	powerOff()
 }
 

@@ -27,16 +27,24 @@ type mount struct {
 
 const noSpecials = unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV
 
+// mountDevice gives the function that mounts the image on a block device.
+func mountDevice(device string) func() error {
+	return func() error {
+		return mountAll([]mount{
+			{"devtmpfs", devDir, "devtmpfs", unix.MS_NOSUID, "", false},
+			{device, imageDir, "erofs", unix.MS_RDONLY, "", false},
+		})
+	}
+}
+
 // rootMounts puts together the app's root, seen from the initramfs. An OverlaySize
 // of 0 leaves tmpfs at its default, half of the memory.
-func rootMounts(device string, start *proto.Start) []mount {
+func rootMounts(start *proto.Start) []mount {
 	size := "mode=0755"
 	if start.OverlaySize > 0 {
 		size += ",size=" + strconv.FormatUint(start.OverlaySize, 10)
 	}
 	return []mount{
-		{"devtmpfs", devDir, "devtmpfs", unix.MS_NOSUID, "", false},
-		{device, imageDir, "erofs", unix.MS_RDONLY, "", false},
 		{"tmpfs", overlayDir, "tmpfs", 0, size, false},
 	}
 }
@@ -73,8 +81,11 @@ func mountAll(table []mount) error {
 // enterRoot makes the image with a writable layer over it the root directory of
 // this process. The initramfs stays beneath, out of reach: it holds nothing but
 // the program that is running.
-func enterRoot(device string, start *proto.Start) error {
-	if err := mountAll(rootMounts(device, start)); err != nil {
+func enterRoot(mountImage func() error, start *proto.Start) error {
+	if err := mountImage(); err != nil {
+		return err
+	}
+	if err := mountAll(rootMounts(start)); err != nil {
 		return err
 	}
 	for _, dir := range []string{overlayDir + "/upper", overlayDir + "/work"} {
@@ -99,7 +110,7 @@ func enterRoot(device string, start *proto.Start) error {
 // populateRoot mounts and makes everything that an app finds in its root beside the
 // image. It runs inside that root, so that a symbolic link of the image
 // leads nowhere that the app could not reach.
-func populateRoot(start *proto.Start) error {
+func populateRoot(start *proto.Start, shared bool) error {
 	unix.Umask(0) // modes below are meant as they stand
 	if err := mountAll(appMounts()); err != nil {
 		return err
@@ -116,12 +127,21 @@ func populateRoot(start *proto.Start) error {
 	if err := restrictPaths(start); err != nil {
 		return err
 	}
-	if !start.ReadOnlyRoot {
+	var flags uintptr
+	if shared {
+		if err := protectDevices(); err != nil {
+			return err
+		}
+		flags |= unix.MS_NODEV
+	}
+	if start.ReadOnlyRoot {
+		flags |= unix.MS_RDONLY
+	}
+	if flags == 0 {
 		return nil
 	}
 	// Last: mount points, files and the working directory are there now.
-	err := unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, "")
-	return fail("mount", "make the root read-only", err)
+	return fail("mount", "restrict the root", unix.Mount("", "/", "", unix.MS_REMOUNT|unix.MS_BIND|flags, ""))
 }
 
 // device is a character device of the OCI runtime spec's default devices.
@@ -135,16 +155,20 @@ type link struct {
 	path, target string
 }
 
-// makeDevices fills /dev.
-func makeDevices() error {
-	for _, d := range []device{
+func devices() []device {
+	return []device{
 		{"/dev/null", 1, 3},
 		{"/dev/zero", 1, 5},
 		{"/dev/full", 1, 7},
 		{"/dev/random", 1, 8},
 		{"/dev/urandom", 1, 9},
 		{"/dev/tty", 5, 0},
-	} {
+	}
+}
+
+// makeDevices fills /dev.
+func makeDevices() error {
+	for _, d := range devices() {
 		if err := unix.Mknod(d.path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
 			return fail("mount", "make "+d.path, err)
 		}

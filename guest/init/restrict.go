@@ -13,8 +13,8 @@ import (
 const maxCapability = 63
 
 // restrict puts on this process what the app shall inherit and fork cannot be told:
-// umask, resource limits, the bounding set and no_new_privs. The latter two
-// belong to the thread, so the caller stays on it until it has forked. The function
+// umask, resource limits, the bounding set, no_new_privs and the seccomp filter. The
+// latter three belong to the thread, so the caller stays on it until it has forked. The function
 // returned takes back the limits.
 func restrict(start *proto.Start) (restore func(), err error) {
 	unix.Umask(int(start.Umask & 0o777))
@@ -28,7 +28,7 @@ func restrict(start *proto.Start) (restore func(), err error) {
 // any program may gain by execve. This thread's own permitted set stays: it is yet
 // to mount, kill and power off.
 func restrictThread(start *proto.Start) error {
-	if start.Capabilities == proto.AllCapabilities && !start.NoNewPrivileges {
+	if start.Capabilities == proto.AllCapabilities && !start.NoNewPrivileges && start.Seccomp == "" {
 		return nil // and the runtime is spared another thread
 	}
 	if !oneThread {
@@ -46,10 +46,13 @@ func restrictThread(start *proto.Start) error {
 			return fail("restrict", "drop capability "+decimal(n), err)
 		}
 	}
-	if !start.NoNewPrivileges {
-		return nil
+	if start.NoNewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fail("restrict", "set no_new_privs", err)
+		}
 	}
-	return fail("restrict", "set no_new_privs", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+	// Last, so that the filter need not let through what comes before it.
+	return installFilter(start.Seccomp)
 }
 
 // setRlimits sets limits on this process, for the app to inherit.

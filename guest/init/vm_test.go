@@ -50,7 +50,7 @@ func beInit(sockets, device string) {
 		fmt.Fprintln(os.Stderr, "set up the test's initramfs:", err)
 		os.Exit(1)
 	}
-	boot(platform{rootDevice: device, dial: func(port uint32) (int, error) {
+	boot(platform{mountImage: mountDevice(device), dial: func(port uint32) (int, error) {
 		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 		if err != nil {
 			return -1, err

@@ -106,6 +106,10 @@ type Start struct {
 	// that do not exist are passed over.
 	MaskedPaths, ReadOnlyPaths []string
 
+	// Seccomp is the filter for the app and all that it starts, as the kernel takes it:
+	// an array of struct sock_filter (linux/filter.h). Empty: there is none.
+	Seccomp string
+
 	// WallClock is the time of day in nanoseconds since 1970. 0: leave the clock.
 	WallClock int64
 }
@@ -136,6 +140,7 @@ func (m *Start) fields(v fieldVisitor) {
 	v.uint64(&m.OverlaySize)
 	v.strings(&m.MaskedPaths)
 	v.strings(&m.ReadOnlyPaths)
+	v.string(&m.Seccomp)
 	v.int64(&m.WallClock)
 }
 

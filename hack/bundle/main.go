@@ -1,4 +1,4 @@
-// Command bundle puts the guest kernel, the initramfs and the monitor behind
+// Command bundle puts the guest kernel, the initramfs, its init and the monitor behind
 // the clearrun executable. It is a step of `make build`.
 package main
 
@@ -16,12 +16,14 @@ func main() {
 	kernel := pflag.String("kernel", "", "uncompressed vmlinux")
 	initramfs := pflag.String("initramfs", "", "cpio archive with the guest's init")
 	monitor := pflag.String("monitor", "", "the clearrun-monitor executable")
+	initProgram := pflag.String("init", "", "the init in it, which is also that of containers")
 	out := pflag.StringP("output", "o", "", "where to write the result")
 	pflag.Parse()
 	if err := run(*exe, *out, []bundle.File{
 		{Name: bundle.Kernel, Path: *kernel},
 		{Name: bundle.Initramfs, Path: *initramfs},
 		{Name: bundle.Monitor, Path: *monitor},
+		{Name: bundle.Init, Path: *initProgram},
 	}); err != nil {
 		fmt.Fprintln(os.Stderr, "bundle:", err)
 		os.Exit(1)

@@ -14,7 +14,7 @@ import (
 // appear to the right of one that it imports itself, at any distance.
 var mayImport = map[string][]string{
 	// Programs.
-	"cmd/clearrun":         {"vmrun/...", "attach", "pod", "trust", "image/...", "vmm/launch", "vmm/kvm"},
+	"cmd/clearrun":         {"vmrun/...", "hostrun", "attach", "pod", "trust", "image/...", "vmm/launch", "vmm/kvm"},
 	"cmd/clearrun-monitor": {"vmm/...", "virtio/..."},
 	"guest/init":           {"guest/proto"},
 
@@ -24,6 +24,11 @@ var mayImport = map[string][]string{
 	"vmrun/profile": {"vmm/launch"},
 	"vmrun/bzimage": {},
 	"vmrun/bootlab": {"vmm/launch", "vmrun/bzimage"},
+
+	// Tiers ns and host.
+	"hostrun":         {"hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
+	"hostrun/seccomp": {},
+	"hostrun/probe":   {},
 
 	// What all tiers do alike.
 	"attach": {"pod", "guest/proto"},
@@ -59,10 +64,11 @@ var mayImport = map[string][]string{
 	"guest/proto": {},
 
 	// Steps of the build, and tests of the whole.
-	"hack/bundle": {"vmrun/bundle"},
-	"hack/bench":  {"vmrun/...", "vmm/launch"},
-	"hack/...":    {},
-	"test/...":    {"..."},
+	"hack/bundle":          {"vmrun/bundle"},
+	"hack/seccomp-profile": {"pod"},
+	"hack/bench":           {"vmrun/...", "vmm/launch"},
+	"hack/...":             {},
+	"test/...":             {"..."},
 }
 
 // matches reports whether pkg is what pattern stands for.

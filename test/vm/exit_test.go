@@ -68,7 +68,7 @@ func TestSignals(t *testing.T) {
 	c.send(os.Interrupt)
 	r := c.end()
 	r.check(t, exitSignal+int(unix.SIGINT))
-	if want := "clearrun: interrupted twice: the VM was ended\n"; r.stderr != want {
+	if want := "clearrun: interrupted twice: the run was ended\n"; r.stderr != want {
 		t.Errorf("stderr %q, want %q", r.stderr, want)
 	}
 }
@@ -92,7 +92,7 @@ func TestTimeout(t *testing.T) {
 	takeSlot(t)
 	r := run(t, shared.place, "--timeout", "3s", shared.probe, "--", "signals")
 	r.check(t, exitTimeout)
-	if want := "clearrun: the timeout of 3s is over: the VM was ended\n"; r.stderr != want {
+	if want := "clearrun: the timeout of 3s is over: the run was ended\n"; r.stderr != want {
 		t.Errorf("stderr %q, want %q", r.stderr, want)
 	}
 }

@@ -1,4 +1,4 @@
-// Package bundle keeps the guest kernel, the initramfs and the monitor inside
+// Package bundle keeps the guest kernel, the initramfs, its init and the monitor inside
 // the clearrun executable, behind its ELF image: one file to install, and the
 // kernel can be mapped from it straight into a guest.
 //
@@ -22,6 +22,7 @@ const (
 	Kernel    = "vmlinux"
 	Initramfs = "initramfs"
 	Monitor   = "monitor"
+	Init      = "init" // the one in Initramfs, for containers
 )
 
 const (

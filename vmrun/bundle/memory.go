@@ -14,7 +14,7 @@ func (b *Bundle) Executable(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Seal("clearrun-"+name, func(f *os.File) error { return b.copyPart(f, part) })
+	return Seal("clearrun-"+name, func(f *os.File) error { return Copy(f, b.File, part.Offset, part.Size) })
 }
 
 // Seal makes a sealed file in memory, readable from its start.
@@ -40,11 +40,10 @@ func Seal(name string, fill func(*os.File) error) (*os.File, error) {
 	return f, nil
 }
 
-// copyPart copies a part inside the kernel.
-func (b *Bundle) copyPart(f *os.File, p Part) error {
-	offset := p.Offset
-	for end := p.Offset + p.Size; offset < end; {
-		n, err := unix.Sendfile(int(f.Fd()), int(b.File.Fd()), &offset, int(end-offset))
+// Copy copies size bytes at offset of from to f, inside the kernel.
+func Copy(f, from *os.File, offset, size int64) error {
+	for end := offset + size; offset < end; {
+		n, err := unix.Sendfile(int(f.Fd()), int(from.Fd()), &offset, int(end-offset))
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,145 @@
+package hostrun
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/attach"
+	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// container is a running PID 1 with the sockets to it.
+type container struct {
+	cmd     *exec.Cmd
+	conns   map[uint32]*net.UnixConn // by port
+	stderr  strings.Builder          // of PID 1 itself; to be read when it has ended
+	waited  chan struct{}            // closed when it has been reaped
+	killing sync.Once
+}
+
+// ports are PID 1's connections in the order of its descriptors, from 3 on
+// (guest/init, container.go).
+var ports = [...]uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, proto.StderrPort}
+
+// namespaces that PID 1 starts in. It makes that of cgroups itself, once it is in its
+// cgroup.
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
+// startContainer starts PID 1 in new namespaces. It waits there for its start message,
+// with nothing of the container set up yet.
+func startContainer(b *bundle.Bundle, image *os.File) (_ *container, err error) {
+	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{})}
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+		if err != nil {
+			c.closeConns()
+		}
+	}()
+	for _, port := range ports {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
+		}
+		theirs = append(theirs, os.NewFile(uintptr(pair[1]), "socket"))
+		if c.conns[port], err = attach.UnixConn(pair[0]); err != nil {
+			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
+		}
+	}
+	if err := c.start(b, append(theirs, image)); err != nil {
+		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
+	}
+	go func() {
+		_ = c.cmd.Wait()
+		close(c.waited)
+	}()
+	return c, nil
+}
+
+// start runs PID 1 from memory: an app that gets hold of /proc/1/exe cannot change the
+// file that other containers start from.
+func (c *container) start(b *bundle.Bundle, files []*os.File) error {
+	exe, err := b.Executable(bundle.Init)
+	if err != nil {
+		return err
+	}
+	defer exe.Close()
+	// Above all descriptors that the process inherits.
+	high, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, initFD)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(high)
+	c.cmd = &exec.Cmd{
+		Path:       fmt.Sprintf("/proc/self/fd/%d", high),
+		Args:       []string{"clearrun-init"},
+		Env:        []string{"CLEARRUN_CONTAINER=ns"},
+		Dir:        "/",
+		Stderr:     &c.stderr,
+		ExtraFiles: files,
+		SysProcAttr: &syscall.SysProcAttr{
+			Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces,
+		},
+	}
+	return c.cmd.Start()
+}
+
+// initFD is the lowest descriptor that PID 1's executable may have here.
+const initFD = 64
+
+func (c *container) pid() int { return c.cmd.Process.Pid }
+
+// accept hands out the connections that PID 1 uses, as if it had just made them.
+func (c *container) accept(start *proto.Start) attach.Accept {
+	wanted := []bool{true, start.Stdin, start.Stdout, start.Stderr}
+	next := 0
+	return func() (uint32, *net.UnixConn, error) {
+		for next < len(ports) {
+			port := ports[next]
+			next++
+			if wanted[next-1] {
+				return port, c.conns[port], nil
+			}
+		}
+		<-c.waited
+		return 0, nil, attach.ErrGone
+	}
+}
+
+// kill ends PID 1, and with it all processes of its namespace, and reaps it.
+func (c *container) kill() {
+	c.killing.Do(func() {
+		_ = c.cmd.Process.Kill()
+		<-c.waited
+		c.closeConns()
+	})
+}
+
+func (c *container) closeConns() {
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+}
+
+// postMortem says why PID 1 ended without a report.
+func (c *container) postMortem(starved bool) attach.Outcome {
+	if starved {
+		return attach.Outcome{Exit: &proto.Exit{Signal: uint8(unix.SIGKILL), OOMKilled: true}}
+	}
+	text := ""
+	if s := strings.TrimSpace(c.stderr.String()); s != "" {
+		text = ": " + attach.Printable(s)
+	}
+	return attach.Outcome{Err: errors.New("PID 1 of the container ended unexpectedly (" + c.cmd.ProcessState.String() + ")" + text)}
+}

@@ -1,0 +1,150 @@
+package hostrun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/image/rootfs"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// image is a root image that cannot change unnoticed, checked to the last byte and
+// mounted, though nowhere yet.
+type image struct {
+	file  *os.File // what was checked
+	mount *os.File // a detached mount
+	loop  *os.File // the device behind it, if one was needed
+	lease bool     // on file: who would write to it waits until the lease is broken
+	owned bool     // file is a copy of ours
+}
+
+// openImage checks the root image and mounts it. The kernel's EROFS does not check
+// blocks as it reads them, and few kernels have the modules to do it below. So the
+// whole image is hashed here, and must not change from then on: either a lease tells
+// when somebody is about to write to it (fcntl(2), F_SETLEASE), or, where the file
+// system has no leases, a sealed copy in memory is used.
+func openImage(file *os.File, info rootfs.Info) (_ *image, err error) {
+	i := &image{file: file}
+	defer func() {
+		if err != nil {
+			i.close()
+		}
+	}()
+	if err := i.pin(info); err != nil {
+		return nil, err
+	}
+	if err := rootfs.VerifyData(i.file, info); err != nil {
+		return nil, fmt.Errorf("%w: nothing runs from it; delete its folder and run again", err)
+	}
+	if err := i.mountFile(); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// pin sees to it that the content stays as it will be found.
+func (i *image) pin(info rootfs.Info) error {
+	_, err := unix.FcntlInt(i.file.Fd(), unix.F_SETLEASE, unix.F_RDLCK)
+	switch {
+	case err == nil:
+		i.lease = true
+		return nil
+	case errors.Is(err, unix.EAGAIN):
+		return errors.New("somebody has it open for writing: nothing runs from it")
+	}
+	data := int64(info.DataBlocks * rootfs.BlockSize)
+	if i.file, err = bundle.Seal("clearrun-root", func(f *os.File) error { return bundle.Copy(f, i.file, 0, data) }); err != nil {
+		return fmt.Errorf("copy it into memory: %w", err)
+	}
+	i.owned = true
+	return nil
+}
+
+// guard calls broken when somebody wants to write to the file, who is kept waiting for
+// a while (/proc/sys/fs/lease-break-time). stop ends the guard.
+func (i *image) guard(broken func()) (stop func()) {
+	if !i.lease {
+		return func() {}
+	}
+	breaking := make(chan os.Signal, 1)
+	signal.Notify(breaking, unix.SIGIO) // the lease's signal; nothing else here sends it
+	done := make(chan struct{})
+	go func() {
+		for {
+			if kind, err := unix.FcntlInt(i.file.Fd(), unix.F_GETLEASE, 0); err != nil || kind != unix.F_RDLCK {
+				broken()
+				return
+			}
+			select {
+			case <-breaking:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(breaking)
+		close(done)
+	}
+}
+
+// mountFile mounts the file itself where the kernel can (Linux 6.12), else by way of a
+// loop device.
+func (i *image) mountFile() error {
+	fd, err := mountEROFS(i.file)
+	if errors.Is(err, unix.ENOTBLK) {
+		if i.loop, err = attachLoop(i.file); err != nil {
+			return fmt.Errorf("attach it to a loop device: %w", err)
+		}
+		fd, err = mountEROFS(i.loop)
+	}
+	switch {
+	case errors.Is(err, unix.ENODEV):
+		return errNoEROFS
+	case err != nil:
+		return fmt.Errorf("mount it: %w", err)
+	}
+	i.mount = os.NewFile(uintptr(fd), "root image")
+	return nil
+}
+
+var errNoEROFS = errors.New("this kernel has no EROFS: load its module (modprobe erofs), or ask for tier vm (--vm)")
+
+// mountEROFS makes a mount that is attached nowhere: it ends with its last descriptor.
+func mountEROFS(source *os.File) (mount int, err error) {
+	fs, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if err := unix.FsconfigSetString(fs, "source", "/proc/self/fd/"+strconv.Itoa(int(source.Fd()))); err != nil {
+		return -1, err
+	}
+	if err := unix.FsconfigSetFlag(fs, "ro"); err != nil {
+		return -1, err
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV)
+}
+
+// close gives up image and lease. What is mounted of it lives as long as its mounts.
+func (i *image) close() {
+	for _, f := range []*os.File{i.mount, i.loop} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if i.lease {
+		_, _ = unix.FcntlInt(i.file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)
+	}
+	if i.owned {
+		i.file.Close()
+	}
+}

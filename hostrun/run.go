@@ -1,0 +1,118 @@
+package hostrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/attach"
+	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/hostrun/seccomp"
+	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/vmrun/bundle"
+)
+
+// ExitFailure is the exit code of clearrun's own failures, as in docker run.
+const ExitFailure = proto.ExitFailure
+
+// Options are the surroundings of a run.
+type Options struct {
+	// Bundle holds PID 1.
+	Bundle *bundle.Bundle
+	attach.Streams
+}
+
+// Run runs p in a container and gives the app's exit code: 0 to 255, or 128 plus the
+// number of the signal that ended it. With an error, the code is clearrun's own: 125,
+// or 126 or 127 if the command cannot be executed or found. When ctx ends, so does
+// the container, with context.Cause(ctx) as the error.
+func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
+	if !p.Permits() || p.Verdict.Tier() != trust.TierNS {
+		return ExitFailure, errors.New("refused: no verdict permits this image in a container")
+	}
+	if os.Geteuid() != 0 {
+		return ExitFailure, errNotRoot
+	}
+	start, err := startMessage(p, o.Streams)
+	if err != nil {
+		return ExitFailure, err
+	}
+	image, err := openImage(p.RootFS.File(), p.RootFS.Info)
+	if err != nil {
+		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
+	}
+	defer image.close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer image.guard(func() {
+		cancel(fmt.Errorf("root image %s: somebody is about to write to it, and the container was ended", p.RootFS.Path))
+	})()
+	return run(ctx, p, o, start, image)
+}
+
+var errNotRoot = errors.New("tier ns needs root: run clearrun by sudo, or ask for tier vm (--vm), which needs no more than access to /dev/kvm")
+
+func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image) (int, error) {
+	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c, err := startContainer(o.Bundle, image.mount)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer c.kill()
+	group, err := joinCgroup(c.pid(), p.Resources)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer func() {
+		c.kill() // a cgroup with processes stays
+		group.remove()
+	}()
+	outcome := attach.New(start, o.Streams, c.accept(start)).Serve(ctx)
+	starved := group.oomKilled()
+	switch {
+	case outcome.Exit != nil:
+		// PID 1 sees the whole host's count.
+		outcome.Exit.OOMKilled = starved && outcome.Exit.Signal == uint8(unix.SIGKILL)
+	case errors.Is(outcome.Err, attach.ErrGone):
+		outcome = c.postMortem(starved)
+	}
+	return outcome.Code()
+}
+
+// startMessage is that of every tier, and what keeps an app apart whose kernel is the
+// host's: paths that are hidden or read-only (the defaults of Moby) and the filter.
+func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
+	start := attach.StartMessage(p, s)
+	start.WallClock = 0 // the host's clock is right, and its own
+	start.MaskedPaths = []string{
+		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+		"/sys/devices/virtual/powercap", "/sys/firmware",
+	}
+	start.ReadOnlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	filter, err := seccomp.Filter(uint64(start.Capabilities))
+	if err != nil {
+		return nil, err
+	}
+	start.Seccomp = string(filter)
+	start.OverlaySize = overlaySize(p.Resources.MemoryBytes)
+	return start, nil
+}
+
+// defaultOverlay bounds the writable layer of an app without a memory limit, in bytes.
+const defaultOverlay = 1 << 30
+
+// overlaySize is half of the app's memory, as in a VM.
+func overlaySize(memory uint64) uint64 {
+	if memory == 0 {
+		return defaultOverlay
+	}
+	return memory / 2
+}
