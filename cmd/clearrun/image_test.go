@@ -5,11 +5,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/acitest"
+	"github.com/clearrun/clearrun/image/ocitest"
+	"github.com/clearrun/clearrun/image/registrytest"
 	"github.com/clearrun/clearrun/image/store"
 )
 
@@ -172,4 +177,40 @@ func TestImageQuota(t *testing.T) {
 	s.want(125, "rm example.com/one", "not in the store")
 	s.want(0, "rm example.com/two")
 	s.want(125, "pull --insecure-no-verify "+s.dir+"/app.aci", "quota is 4.0 KiB")
+}
+
+// TestImageReferences pulls one image under two tags, one of which is then forgotten.
+func TestImageReferences(t *testing.T) {
+	s := shelf{t, t.TempDir()}
+	l := ocitest.New(t)
+	l.Tag(l.Image(ocitest.Config(v1.ImageConfig{Entrypoint: []string{"/a"}}),
+		ocitest.Layer{Tar: acitest.Tar(t, acitest.Dir("d"), acitest.File("d/x", "x"))},
+		ocitest.Layer{Tar: acitest.Tar(t, acitest.File("d/.wh.x", ""), acitest.File("d/y", "y"))}), "v1")
+	r := registrytest.Start(t, registrytest.Options{})
+	var refs []string
+	for _, tag := range []string{"v1", "v2"} {
+		r.Push("oci:"+l.Dir+":v1", "app:"+tag)
+		refs = append(refs, "docker://"+r.Host+"/app:"+tag)
+	}
+	var digest string
+	for _, ref := range refs {
+		digest = strings.TrimSpace(s.want(0, "pull --insecure-no-verify "+ref))
+	}
+	var items []store.Item
+	if s.json("list --json "+refs[0], &items); len(items) != 1 || !slices.Equal(items[0].References, refs) || items[0].Digest.String() != digest {
+		t.Errorf("listed %+v", items)
+	}
+	s.want(0, "prune", "0 images") // references keep it
+	var done removal
+	if s.json("rm --json "+refs[0], &done); len(done.Removed) != 0 || !slices.Equal(done.References, refs[:1]) {
+		t.Errorf("removed %+v", done)
+	}
+	s.want(125, "inspect "+refs[0], "not in the store")
+	s.want(0, "export -o "+s.dir+"/root.tar "+refs[1])
+	if list, err := exec.Command("tar", "-tf", s.dir+"/root.tar").CombinedOutput(); err != nil || string(list) != "./\nd/\nd/y\n" {
+		t.Errorf("exported %q, %v", list, err)
+	}
+	s.want(0, "rm "+refs[1], digest)
+	s.want(125, "rm "+refs[1], "not in the store")
+	s.want(0, "verify", "0 images, 0 B: 0 problems")
 }

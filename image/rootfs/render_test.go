@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -153,18 +154,26 @@ func TestGolden(t *testing.T) {
 }
 
 func TestFsck(t *testing.T) {
-	fsck, err := exec.LookPath("fsck.erofs")
+	f, info := render(t, open(t, everything(t)))
+	fsck(t, f, info)
+	f, info = render(t, layered(t, everythingLayered(t)...))
+	fsck(t, f, info)
+}
+
+// fsck has erofs-utils look at an image and read all of it.
+func fsck(t *testing.T, f *os.File, info rootfs.Info) {
+	t.Helper()
+	program, err := exec.LookPath("fsck.erofs")
 	if err != nil {
 		t.Skip("no fsck.erofs")
 	}
-	f, info := render(t, open(t, everything(t)))
 	// Only the file system: the tree behind it is none of fsck's business.
 	data := filepath.Join(t.TempDir(), "data.img")
 	if err := os.WriteFile(data, readAll(t, f)[:info.HashOffset], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, image := range []string{data, f.Name()} {
-		if out, err := exec.Command(fsck, "--extract", image).CombinedOutput(); err != nil {
+		if out, err := exec.Command(program, "--extract", image).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)
 		}
 	}
@@ -333,4 +342,85 @@ func readAll(t testing.TB, f *os.File) []byte {
 		t.Fatal(err)
 	}
 	return data
+}
+
+// TestCompressionDoesNotMatter renders one image from differently packed files.
+func TestCompressionDoesNotMatter(t *testing.T) {
+	archive := everything(t)
+	_, want := render(t, open(t, archive))
+	for _, program := range []string{"gzip", "bzip2", "xz"} {
+		if _, got := render(t, open(t, acitest.Compress(t, program, archive))); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, want %+v", program, got, want)
+		}
+	}
+}
+
+// bigTar is a tar of one file of n bytes, which is in no memory: it repeats a block.
+type bigTar struct {
+	head, tail []byte
+	block      []byte
+	n          int64
+}
+
+func newBigTar(t *testing.T, n int64) *bigTar {
+	t.Helper()
+	all := acitest.Tar(t, acitest.File("big", ""))
+	var head bytes.Buffer
+	w := tar.NewWriter(&head)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "big", Mode: 0o644, Size: n}); err != nil {
+		t.Fatal(err)
+	}
+	return &bigTar{head: head.Bytes(), tail: all[len(all)-1024:], block: bytes.Repeat([]byte("0123456789abcdef"), 4096), n: n}
+}
+
+func (b *bigTar) size() int64 { return int64(len(b.head)) + b.n + int64(len(b.tail)) }
+
+func (b *bigTar) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) {
+		at := off + int64(n) - int64(len(b.head))
+		switch {
+		case at < 0:
+			n += copy(p[n:], b.head[int64(len(b.head))+at:])
+		case at < b.n:
+			part := b.block[at%int64(len(b.block)):]
+			n += copy(p[n:], part[:min(int64(len(part)), b.n-at)])
+		case at < b.n+int64(len(b.tail)):
+			n += copy(p[n:], b.tail[at-b.n:])
+		default:
+			return n, io.EOF
+		}
+	}
+	return n, nil
+}
+
+// TestMemory renders a file that is larger than all that may be allocated for it.
+func TestMemory(t *testing.T) {
+	const size = 96 << 20
+	big := newBigTar(t, size)
+	sum := sha256.Sum256(nil) // nobody looks
+	id, err := image.NewDigest(image.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	layer, err := image.NewLayer(id, "", big, big.size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := image.New(image.Meta{Digest: id, Name: "example.com/big"}, []image.Layer{layer}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f, info := render(t, img)
+	runtime.ReadMemStats(&after)
+	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > size/8 {
+		t.Errorf("%d bytes were allocated for a file of %d", allocated, size)
+	}
+	if info.Size < size {
+		t.Errorf("%d bytes", info.Size)
+	}
+	if err := rootfs.VerifyTree(f, info); err != nil {
+		t.Error(err)
+	}
 }

@@ -61,6 +61,7 @@ func TestSparse(t *testing.T) {
 			if info.Size > 12*mib {
 				t.Errorf("%d bytes: the holes are kept", info.Size)
 			}
+			fsck(t, f, info)
 			image, err := erofs.Open(f)
 			if err != nil {
 				t.Fatal(err)
