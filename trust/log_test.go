@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,7 @@ func logFiles(t testing.TB, l *trust.Log) []string {
 }
 
 func TestLog(t *testing.T) {
-	l := newLog(t)
+	l := trust.OpenLog(filepath.Join(t.TempDir(), "log"), trust.LogBounds{})
 	if sum, err := l.Verify(); err != nil || sum.Records != 0 || len(sum.Faults) > 0 {
 		t.Errorf("a log that is not there: %+v, %v", sum, err)
 	}
@@ -49,15 +50,20 @@ func TestLog(t *testing.T) {
 		t.Fatal(seq, err)
 	}
 	appendTo(t, l, 2)
+	long, err := l.Append(trust.Record{Event: trust.EventRefused, Decision: strings.Repeat("\x00", 5000), Options: slices.Repeat([]string{strings.Repeat("\x01", 99)}, 90)})
+	if err != nil || long != 4 {
+		t.Fatal(long, err)
+	}
+	appendTo(t, l, 1) // after a record that is longer than the first look back
 	var got []trust.Record
 	sum, err := l.Each(func(r trust.Record) error { got = append(got, r); return nil })
-	if err != nil || len(sum.Faults) > 0 || len(got) != 3 || sum.Last != 3 {
+	if err != nil || len(sum.Faults) > 0 || len(got) != 5 || sum.Last != 5 {
 		t.Fatalf("%+v, %v, %d records", sum, err, len(got))
 	}
 	if r := got[0]; r.Event != trust.EventRefused || *r.Exit != 3 || r.UID != os.Getuid() || r.PID != os.Getpid() || r.Time.IsZero() || r.Trusted {
 		t.Errorf("got %+v", r)
 	}
-	if got[1].Prev != got[0].Hash || got[2].Hash != sum.Hash {
+	if got[1].Prev != got[0].Hash || got[4].Hash != sum.Hash {
 		t.Error("the hashes make no chain")
 	}
 	for _, path := range append(logFiles(t, l), filepath.Join(l.Dir(), "head")) {
@@ -285,6 +291,14 @@ func TestLogProcesses(t *testing.T) {
 	sum, err := trust.OpenLog(path, trust.LogBounds{}).Verify()
 	if err != nil || len(sum.Faults) > 0 || sum.Records != 4*each {
 		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
+// BenchmarkLogAppend is what each run pays twice.
+func BenchmarkLogAppend(b *testing.B) {
+	l := trust.OpenLog(filepath.Join(b.TempDir(), "log"), trust.LogBounds{})
+	for b.Loop() {
+		appendTo(b, l, 1)
 	}
 }
 

@@ -57,21 +57,24 @@ func (w *logWriter) recover() error {
 
 // lastLine returns the last whole line, without its end, and where it ends.
 func lastLine(f *os.File, size int64) (line []byte, whole int64, err error) {
-	const window = 2 * lineMax
-	from := max(0, size-window)
-	data := make([]byte, size-from)
-	if _, err := f.ReadAt(data, from); err != nil && !errors.Is(err, io.EOF) {
-		return nil, 0, err
-	}
-	end := bytes.LastIndexByte(data, '\n')
-	if end < 0 {
-		if from > 0 {
+	const small, large = 8 << 10, 2 * lineMax // the whole line before half a one fits into the latter
+	for window := int64(small); ; window = large {
+		from := max(0, size-window)
+		data := make([]byte, size-from)
+		if _, err := f.ReadAt(data, from); err != nil && !errors.Is(err, io.EOF) {
+			return nil, 0, err
+		}
+		end := bytes.LastIndexByte(data, '\n')
+		start := bytes.LastIndexByte(data[:max(0, end)], '\n') + 1
+		switch {
+		case end >= 0 && (start > 0 || from == 0):
+			return data[start:end], from + int64(end) + 1, nil
+		case from == 0:
+			return nil, 0, nil
+		case window == large:
 			return nil, 0, fmt.Errorf("%s ends with more than a record", f.Name())
 		}
-		return nil, 0, nil
 	}
-	start := bytes.LastIndexByte(data[:end], '\n') + 1
-	return data[start:end], from + int64(end) + 1, nil
 }
 
 // write appends the record, after one about a repair if there was one.
