@@ -112,6 +112,7 @@ func (o Options) request(meta image.Meta, evidence trust.Evidence, source image.
 		Evidence:         evidence,
 		AskedTier:        o.AskedTier,
 		InsecureNoVerify: o.InsecureNoVerify,
+		PlainHTTP:        o.Registry.PlainHTTP,
 		Labels:           meta.Labels,
 		Policy:           o.Policy,
 	}

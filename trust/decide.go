@@ -23,6 +23,8 @@ type Request struct {
 	// InsecureNoVerify waives the signature, for this Verdict alone, if the policy
 	// lets it.
 	InsecureNoVerify bool
+	// PlainHTTP says that the user had the registry spoken to without TLS.
+	PlainHTTP bool
 	// Labels are those in the image, which a policy may ask for.
 	Labels []image.NameValue
 	// Policy is what to decide by. Nil, there is no policy file: signed images run,

@@ -29,7 +29,9 @@ type rule struct {
 	tiers   []Tier // allowed ones, the least isolation first
 	// insecure lets a run skip the signature.
 	insecure bool
-	limits   Limits
+	// plainHTTP lets a run speak to a registry without TLS.
+	plainHTTP bool
+	limits    Limits
 }
 
 // match says which images a rule is about. What is not given fits every image.
@@ -78,7 +80,7 @@ func noPolicy() *Policy {
 		match:    match{name: pattern{anyBelow}},
 		require:  requirement{atLeast: 1},
 		tiers:    []Tier{noPolicyTier},
-		insecure: true,
+		insecure: true, plainHTTP: true,
 	}}}
 }
 

@@ -20,6 +20,7 @@ func (g *ruling) judge() {
 		return
 	}
 	g.judgeTier()
+	g.judgeTransport()
 	g.judgeSignature()
 	g.judgeVersion()
 }
@@ -46,6 +47,19 @@ func (g *ruling) judgeTier() {
 		asked = fmt.Sprintf("tier %s was asked for", g.request.AskedTier)
 	}
 	g.find(g.tier != 0, "tier "+strings.Join(names, " or "), asked)
+}
+
+// judgeTransport asks whether the registry may be spoken to in the clear. A signature
+// keeps out what somebody on the way has changed, but not that an older image comes.
+func (g *ruling) judgeTransport() {
+	if !g.request.PlainHTTP {
+		return
+	}
+	if g.by.plainHTTP {
+		g.find(true, "TLS to the registry, or --plain-http", "--plain-http")
+		return
+	}
+	g.find(false, "no --plain-http: the rule does not allow it", "--plain-http")
 }
 
 func (g *ruling) judgeSignature() {

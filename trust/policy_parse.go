@@ -221,7 +221,8 @@ func (p *policyReader) readTiers(n ast.Node, tiers *[]Tier) {
 
 func (p *policyReader) readAllow(n ast.Node, r *rule) {
 	p.mapping(n, "allow", fields{
-		"insecure": func(n ast.Node) { r.insecure = p.boolean(n, "insecure") },
+		"insecure":  func(n ast.Node) { r.insecure = p.boolean(n, "insecure") },
+		"plainHTTP": func(n ast.Node) { r.plainHTTP = p.boolean(n, "plainHTTP") },
 		"capabilities": func(n ast.Node) {
 			r.limits.Capabilities = []string{}
 			p.list(n, "capabilities", func(s string, at ast.Node) {

@@ -207,6 +207,16 @@ func TestPrecedence(t *testing.T) {
 		{"insecure skips no version", rules("name: one\n  match: {name: \"**\"}\n  require: {signers: keyring, minVersion: 2.0.0}\n  allow: {insecure: true}"), func(r *trust.Request) {
 			r.InsecureNoVerify = true
 		}, 0, "!requires version 2.0.0"},
+		{"insecure does not help against deny", rules("name: no\n  match: {name: \"**\"}\n  deny: true"), func(r *trust.Request) { r.InsecureNoVerify = true }, 0, "!is denied by"},
+		{"plain HTTP is not allowed by default", rules(rest), func(r *trust.Request) { r.PlainHTTP = true }, 0, "!no --plain-http"},
+		{"plain HTTP is allowed", rules(rest + "\n  allow: {plainHTTP: true}"), func(r *trust.Request) { r.PlainHTTP = true }, trust.TierVM, `rule "rest"`},
+		{"one bypass does not allow the other", rules(rest + "\n  allow: {plainHTTP: true}"), func(r *trust.Request) { r.PlainHTTP, r.InsecureNoVerify = true, true }, 0, "!no --insecure-no-verify"},
+		{"nor the other the one", rules("name: one\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  allow: {insecure: true}"), func(r *trust.Request) {
+			r.PlainHTTP, r.InsecureNoVerify = true, true
+		}, 0, "!no --plain-http"},
+		{"all of match must fit", rules(none("one", "name: \"**\", labels: {os: linux}, digest: "+digest(nil).String(), ""), rest), nil, trust.TierVM, `rule "rest"`},
+		{"a registry is a component", rules(none("one", "name: example.com/**", "")), func(r *trust.Request) { r.Name = "example.com:5000/app" }, 0, "!no rule"},
+		{"with its port", rules(none("one", "name: \"example.com:5000/*\"", "")), func(r *trust.Request) { r.Name = "example.com:5000/app" }, trust.TierVM, `rule "one"`},
 		{"other bytes", rules(rest), func(r *trust.Request) { r.Source = digest(nil) }, 0, "!changed while it was read"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -17,8 +17,11 @@ type decisions struct {
 	seq    uint64       // of the decision
 }
 
-// bypassedSignature is what --insecure-no-verify skips.
-const bypassedSignature = "signature"
+// What a user can have skipped, for one run.
+const (
+	bypassedSignature = "signature" // by --insecure-no-verify
+	bypassedTLS       = "tls"       // by --plain-http
+)
 
 // decisions opens the log for a run of the image.
 func (o *runOptions) decisions(image string, b *bundle.Bundle) (*decisions, error) {
@@ -29,7 +32,10 @@ func (o *runOptions) decisions(image string, b *bundle.Bundle) (*decisions, erro
 	d := &decisions{log: trust.OpenLog(dir, trust.LogBounds{})}
 	d.record = trust.Record{Reference: image, Options: o.given, Monitor: partDigest(b, bundle.Monitor), Kernel: partDigest(b, bundle.Kernel)}
 	if o.insecure {
-		d.record.Bypassed = []string{bypassedSignature}
+		d.record.Bypassed = append(d.record.Bypassed, bypassedSignature)
+	}
+	if o.plainHTTP {
+		d.record.Bypassed = append(d.record.Bypassed, bypassedTLS)
 	}
 	return d, nil
 }
