@@ -1,0 +1,203 @@
+// Package ns tests tier ns as its users have it: the one executable, an image, a policy.
+// What runs inside of a container is tested in hostrun, at less cost.
+package ns
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/image/acitest"
+)
+
+// patience bounds a wait for something that must happen.
+const patience = 30 * time.Second
+
+// lab is a user's setting.
+type lab struct {
+	t        *testing.T
+	exe, dir string
+}
+
+func newLab(t *testing.T, tiers string) *lab {
+	t.Helper()
+	exe, err := filepath.Abs("../../build/clearrun")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(exe); err != nil {
+		t.Skip("there is no build/clearrun: run make build")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+	l := &lab{t: t, exe: exe, dir: t.TempDir()}
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := acitest.File("rootfs/bin/busybox", string(busybox))
+	program.Mode = 0o755
+	l.write("app.aci", acitest.Tar(t, acitest.Manifest("example.com/app", `{"exec":["/bin/busybox"],"user":"0","group":"0"}`),
+		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox")))
+	l.write("config/policy.yaml", []byte("rules:\n- name: test\n  match: {name: \"**\"}\n  require: {none: true}\n  tiers: "+tiers+"\n"))
+	return l
+}
+
+func (l *lab) write(name string, data []byte) {
+	l.t.Helper()
+	path := filepath.Join(l.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// command runs `clearrun run` with these options, and a shell's script.
+func (l *lab) command(script string, options ...string) *exec.Cmd {
+	args := append([]string{"run", "--store", l.dir + "/store", "--config-dir", l.dir + "/config"}, options...)
+	return exec.Command(l.exe, append(args, l.dir+"/app.aci", "--", "sh", "-c", script)...)
+}
+
+func TestTierOfAPolicy(t *testing.T) {
+	l := newLab(t, "[ns, vm]")
+	for _, tt := range []struct {
+		options []string
+		code    int
+		stderr  string
+	}{
+		{[]string{"--ns"}, 7, ""},
+		{nil, 7, ""}, // the least that the policy allows
+		{[]string{"-v", "--ns"}, 7, "clearrun: tier ns, "},
+		{[]string{"--host"}, 125, "requires tier ns or vm; found: tier host was asked for"},
+		{[]string{"--ns", "--vm"}, 125, "--vm and --ns contradict each other"},
+		{[]string{"--ns", "--console"}, 125, "--console"},
+	} {
+		var stdout, stderr bytes.Buffer
+		cmd := l.command("echo out; exit 7", tt.options...)
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != tt.code || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("%q: exit code %d, want %d; stderr %q, want %q in it", tt.options, code, tt.code, stderr.String(), tt.stderr)
+		}
+		if want := map[bool]string{true: "out\n"}[tt.code == 7]; stdout.String() != want {
+			t.Errorf("%q: stdout %q, want %q", tt.options, stdout.String(), want)
+		}
+	}
+}
+
+func TestTierThatThePolicyForbids(t *testing.T) {
+	l := newLab(t, "[vm]")
+	out, err := l.command("true", "--ns").CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 125 || !strings.Contains(string(out), "tier ns was asked for") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := os.Remove(l.dir + "/config/policy.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	out, err = l.command("true", "--ns", "--insecure-no-verify").CombinedOutput()
+	if !errors.As(err, &exit) || exit.ExitCode() != 125 || !strings.Contains(string(out), "only at tier vm") {
+		t.Errorf("without a policy: %v: %s", err, out)
+	}
+}
+
+// TestKilledLeavesNothing kills clearrun and looks for the container's processes, and
+// for its cgroups after the next start.
+func TestKilledLeavesNothing(t *testing.T) {
+	l := newLab(t, "[ns]")
+	mark := "sleep 98765" + strings.TrimLeft(filepath.Base(l.dir), "0")
+	cmd := l.command("echo ready; "+mark+"; true", "--memory", "128M")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	children := processes(t, l.dir) // clearrun itself
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if len(children) == 0 {
+		t.Fatal("clearrun was not found among the processes: the test looks in the wrong place")
+	}
+	deadline := time.Now().Add(patience)
+	for len(processes(t, mark)) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes of the container live on: %v", processes(t, mark))
+		}
+		pause()
+	}
+	if out, err := l.command("true").CombinedOutput(); err != nil {
+		t.Fatalf("the next start: %v: %s", err, out)
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/clearrun/*/cgroup.procs", "/sys/fs/cgroup/*/clearrun/*/cgroup.procs"} {
+		left, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range left {
+			if procs, err := os.ReadFile(path); err == nil && len(procs) == 0 {
+				t.Errorf("%s is left behind", filepath.Dir(path))
+			}
+		}
+	}
+}
+
+// pause lets others run; it asserts nothing.
+func pause() {
+	ts := unix.NsecToTimespec(int64(10 * time.Millisecond))
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// processes finds those whose command line holds text.
+func processes(t *testing.T, text string) (found []string) {
+	t.Helper()
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range lines {
+		if data, err := os.ReadFile(path); err == nil && strings.Contains(strings.ReplaceAll(string(data), "\x00", " "), text) {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+func TestDoctorKnowsTheTier(t *testing.T) {
+	l := newLab(t, "[ns]")
+	out, err := exec.Command(l.exe, "doctor", "--json").Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var findings []struct {
+		Name, Value string
+		OK          bool
+	}
+	if err := json.Unmarshal(out, &findings); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range findings {
+		if f.Name == "tier ns" && f.OK && strings.Contains(f.Value, "limits: ") {
+			return
+		}
+	}
+	t.Errorf("doctor says of tier ns: %+v", findings)
+}
