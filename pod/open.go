@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/clearrun/clearrun/image"
+	"github.com/clearrun/clearrun/image/discovery"
 	"github.com/clearrun/clearrun/image/ref"
 	"github.com/clearrun/clearrun/image/registry"
 	"github.com/clearrun/clearrun/image/rootfs"
@@ -25,8 +26,9 @@ type Options struct {
 
 	// Pull says when a registry is asked, Registry how. Zero: if the image is not in the
 	// store.
-	Pull     PullPolicy
-	Registry registry.Options
+	Pull      PullPolicy
+	Registry  registry.Options
+	Discovery discovery.Options // of appc images
 
 	Store   *store.Store
 	Keyring *trust.Keyring // may be nil with InsecureNoVerify
@@ -92,7 +94,9 @@ func (o Options) fetch(ctx context.Context) (trust.Verdict, *store.Entry, error)
 	if err != nil {
 		return fail(err)
 	}
-	src.rename(&entry.Meta)
+	if err := src.rename(&entry.Meta); err != nil {
+		return fail(errors.Join(err, entry.Close()))
+	}
 	// The store's record says that the bytes with this digest hold the entry's image.
 	verdict, err := trust.Decide(o.request(entry.Meta, evidence, evidence.Source()))
 	if err != nil {

@@ -98,6 +98,9 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 		return fail(err)
 	}
 	meta, digest, err := src.describe(ctx, o)
+	if err == nil {
+		err = src.rename(&meta)
+	}
 	if err != nil {
 		return fail(err)
 	}

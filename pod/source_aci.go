@@ -87,7 +87,7 @@ func (f aciFile) describe(ctx context.Context, o Options) (image.Meta, image.Dig
 }
 
 // rename changes nothing: an ACI's name is in its bytes.
-func (f aciFile) rename(*image.Meta) {}
+func (f aciFile) rename(*image.Meta) error { return nil }
 
 func (f aciFile) settle(Options) error { return nil }
 

@@ -116,6 +116,9 @@ func (f ociFile) read(ctx context.Context, _ Options, scratch string) (*image.Im
 	return img, f.Digest(), err
 }
 
-func (f ociFile) rename(meta *image.Meta) { meta.Name = f.Name }
+func (f ociFile) rename(meta *image.Meta) error {
+	meta.Name = f.Name
+	return nil
+}
 
 func (f ociFile) settle(Options) error { return nil }

@@ -97,7 +97,10 @@ func (s stored) read(context.Context, Options, string) (*image.Image, image.Dige
 	return nil, image.Digest{}, errors.New("was removed from the store meanwhile: run again")
 }
 
-func (s stored) rename(meta *image.Meta) { meta.Name = s.known.Name }
+func (s stored) rename(meta *image.Meta) error {
+	meta.Name = s.known.Name
+	return nil
+}
 
 func (s stored) settle(Options) error { return nil }
 

@@ -18,7 +18,8 @@ const imageHelp = `IMAGE is one of
   oci:DIR[:REF]                             an OCI image layout
   oci-archive:FILE[:REF]                    one in a tar
   docker-archive:FILE[:TAG]                 what docker save writes
-  docker://[HOST/]REPOSITORY[:TAG][@DIGEST] in a registry`
+  docker://[HOST/]REPOSITORY[:TAG][@DIGEST] in a registry
+  appc:NAME[:VERSION][,LABEL=VALUE...]      an App Container Image that its name leads to`
 
 // fetchOptions say where and how to get an image, for all commands that look at one.
 type fetchOptions struct {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/image/discovery"
 	"github.com/clearrun/clearrun/image/registry"
 	"github.com/clearrun/clearrun/pod"
 )
@@ -20,8 +21,8 @@ type registryOptions struct {
 }
 
 func (o *registryOptions) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.pull, "pull", "", "ask the registry: missing (if the image is not in the store), always, never (default missing)")
-	f.StringVar(&o.tlsCA, "tls-ca", "", "file with the certificate of the registry's authority (PEM)")
+	f.StringVar(&o.pull, "pull", "", "ask the registry or web site: missing (if the image is not in the store), always, never (default missing)")
+	f.StringVar(&o.tlsCA, "tls-ca", "", "file with the certificate of its authority (PEM)")
 	f.StringVar(&o.authFile, "auth-file", "", "file with credentials (default: podman's, then docker's)")
 	f.BoolVar(&o.plainHTTP, "plain-http", false, "speak to the registry without TLS, and without credentials")
 }
@@ -36,6 +37,7 @@ func (o *registryOptions) apply(po *pod.Options, g globals, io stdio) error {
 		CAFile: o.tlsCA, PlainHTTP: o.plainHTTP, AuthFile: o.authFile, UserAgent: "clearrun/" + version,
 		Notice: func(text string) { fmt.Fprintln(io.err, "clearrun:", text) },
 	}
+	po.Discovery = discovery.Options{CAFile: o.tlsCA, UserAgent: po.Registry.UserAgent}
 	if isTerminal(io.err) {
 		po.Registry.Progress = newProgressBar(io.err).show
 	}

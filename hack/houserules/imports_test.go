@@ -44,6 +44,7 @@ var mayImport = map[string][]string{
 	"image/erofs":        {},
 	"image/registry":     {"image", "image/oci", "image/ref"},
 	"image/registrytest": {},
+	"image/discovery":    {"image"},
 	"image/ocitest":      {},
 	"image/acitest":      {},
 	"image/spool":        {},

@@ -35,7 +35,10 @@ func newProxy(t *testing.T, r *registrytest.Registry) *proxy {
 	next := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: r.Host})
 	p := &proxy{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if strings.Contains(req.URL.Path, "/blobs/") && p.trouble != nil && p.trouble(w, req, next) {
+		p.mu.Lock()
+		trouble := p.trouble
+		p.mu.Unlock()
+		if strings.Contains(req.URL.Path, "/blobs/") && trouble != nil && trouble(w, req, next) {
 			return
 		}
 		next.ServeHTTP(w, req)
@@ -46,6 +49,13 @@ func newProxy(t *testing.T, r *registrytest.Registry) *proxy {
 
 func (p *proxy) reference(name string) string {
 	return "docker://" + strings.TrimPrefix(p.URL, "http://") + "/" + name
+}
+
+// makeTrouble sets trouble; requests of earlier pulls may still run.
+func (p *proxy) makeTrouble(f func(w http.ResponseWriter, r *http.Request, next http.Handler) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = f
 }
 
 // note keeps what part of a blob a request asks for.
@@ -89,7 +99,7 @@ func setup(t *testing.T) (*ocitest.Layout, v1.Descriptor, *proxy) {
 func TestBrokenConnection(t *testing.T) {
 	l, d, p := setup(t)
 	once := map[string]bool{}
-	p.trouble = func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	p.makeTrouble(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		if !isLayer(l, r) {
 			return false
 		}
@@ -102,7 +112,7 @@ func TestBrokenConnection(t *testing.T) {
 			cutting(100_000)(w, r, next)
 		}
 		return false
-	}
+	})
 	img, err := pull(t, p.reference("app:v1"), options(t))
 	checkImage(t, "each layer broke off once", img, err, d)
 	resumed := 0
@@ -118,12 +128,12 @@ func TestBrokenConnection(t *testing.T) {
 
 func TestEndlessTrouble(t *testing.T) {
 	l, _, p := setup(t)
-	p.trouble = func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	p.makeTrouble(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		if isLayer(l, r) {
 			cutting(0)(w, r, next)
 		}
 		return false
-	}
+	})
 	o := options(t)
 	if _, err := pull(t, p.reference("app:v1"), o); err == nil || !strings.Contains(err.Error(), "EOF") {
 		t.Errorf("got %v", err)
@@ -135,12 +145,12 @@ func TestEndlessTrouble(t *testing.T) {
 
 func TestResume(t *testing.T) {
 	l, d, p := setup(t)
-	p.trouble = func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+	p.makeTrouble(func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if isLayer(l, r) {
 			p.note(r)
 		}
 		return false
-	}
+	})
 	blobs, err := filepath.Glob(filepath.Join(l.Dir, "blobs/sha256/*"))
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +201,7 @@ func TestNoRanges(t *testing.T) {
 	l, d, p := setup(t)
 	var mu sync.Mutex
 	once := map[string]bool{}
-	p.trouble = func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+	p.makeTrouble(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 		r.Header.Del("Range")
 		mu.Lock()
 		seen := once[r.URL.Path]
@@ -201,7 +211,7 @@ func TestNoRanges(t *testing.T) {
 			cutting(1000)(w, r, next)
 		}
 		return false
-	}
+	})
 	img, err := pull(t, p.reference("app:v1"), options(t))
 	checkImage(t, "no ranges", img, err, d)
 }
@@ -211,24 +221,24 @@ func TestRateLimit(t *testing.T) {
 	var notices []string
 	o := options(t)
 	o.Notice = func(text string) { p.mu.Lock(); notices = append(notices, text); p.mu.Unlock() }
-	p.trouble = func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+	p.makeTrouble(func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 		if !p.note(r) {
 			return false
 		}
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusTooManyRequests)
 		return true
-	}
+	})
 	img, err := pull(t, p.reference("app:v1"), o)
 	checkImage(t, "asked to wait once", img, err, d)
 	if len(notices) != 1 || !strings.Contains(notices[0], "asks to wait for 0s") {
 		t.Errorf("notices %q", notices)
 	}
-	p.trouble = func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
+	p.makeTrouble(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) bool {
 		w.Header().Set("Retry-After", "21600") // as Docker Hub has it
 		w.WriteHeader(http.StatusTooManyRequests)
 		return true
-	}
+	})
 	if _, err := pull(t, p.reference("app:v1"), options(t)); err == nil || !strings.Contains(err.Error(), "asked too often") {
 		t.Errorf("six hours: %v", err)
 	}
@@ -255,13 +265,13 @@ func TestLies(t *testing.T) {
 		"changed": {func(b []byte) []byte { b[len(b)/2] ^= 1; return b }, "another one"},
 		"missing": {func(b []byte) []byte { return b[:max(len(b)-1, 0)] }, "EOF"},
 	} {
-		p.trouble = lie(tc.change)
+		p.makeTrouble(lie(tc.change))
 		if _, err := pull(t, p.reference("app:v1"), options(t)); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: got %v, want %q", name, err, tc.want)
 		}
 	}
 	// More than is due is not even read.
-	p.trouble = lie(func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) })
+	p.makeTrouble(lie(func(b []byte) []byte { return append(b, make([]byte, 1<<20)...) }))
 	if _, err := pull(t, p.reference("app:v1"), options(t)); err != nil {
 		t.Errorf("more: %v", err)
 	}
