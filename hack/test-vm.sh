@@ -1,6 +1,7 @@
 #!/bin/bash
 # Runs the tests that start VMs. Without /dev/kvm they are skipped, with the
-# reason; where CI has /dev/kvm, a test that skips is a failure.
+# reason; where CI has /dev/kvm, a test that skips is a failure. Arguments go to
+# go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,4 +13,4 @@ if [ "${CI:-}" = true ]; then
 	export CLEARRUN_REQUIRE_VM=1
 fi
 export CLEARRUN=$PWD/build/clearrun
-go test -count=1 -timeout 60m ./test/vm/...
+go test -count=1 -timeout 60m "$@" ./test/vm/...

@@ -37,6 +37,7 @@ func TestBoot(t *testing.T) {
 		t.Errorf("the report lacks figures: %+v", report)
 	}
 	checkProfile(t, out, report)
+	checkBaseline(t, report)
 }
 
 // checkProfile: the samples account for what the guest has executed.
