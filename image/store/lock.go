@@ -154,6 +154,9 @@ func (s *Store) sweep() error {
 func (s *Store) sweepOne(name string) error {
 	if info, err := s.root.Lstat(name); err == nil && info.IsDir() {
 		dir, err := s.root.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // whoever took out an image was faster
+		}
 		if err != nil {
 			return err
 		}

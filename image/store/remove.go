@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,11 +35,9 @@ func (s *Store) take(digest image.Digest) error {
 		return err
 	}
 	defer release()
-	// No folder is made for it: there must be a way out of a full disk.
-	away := filepath.Join(tmpDir, "removed-"+digest.String())
-	if err := s.root.RemoveAll(away); err != nil {
-		return err
-	}
+	// No folder is made for it: there must be a way out of a full disk. The name is new,
+	// since another process may still be at work on what had the same digest.
+	away := filepath.Join(tmpDir, "removed-"+rand.Text())
 	err = s.root.Rename(dir, away)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrNotFound
