@@ -13,6 +13,7 @@ import (
 // decisions writes what happens to one run into the decision log.
 type decisions struct {
 	log    *trust.Log
+	bundle *bundle.Bundle
 	record trust.Record // what is known from the start
 	seq    uint64       // of the decision
 }
@@ -29,8 +30,8 @@ func (o *runOptions) decisions(image string, b *bundle.Bundle) (*decisions, erro
 	if err != nil {
 		return nil, err
 	}
-	d := &decisions{log: trust.OpenLog(dir, trust.LogBounds{})}
-	d.record = trust.Record{Reference: image, Options: o.given, Monitor: partDigest(b, bundle.Monitor), Kernel: partDigest(b, bundle.Kernel)}
+	d := &decisions{log: trust.OpenLog(dir, trust.LogBounds{}), bundle: b}
+	d.record = trust.Record{Reference: image, Options: o.given}
 	if o.insecure {
 		d.record.Bypassed = append(d.record.Bypassed, bypassedSignature)
 	}
@@ -70,6 +71,9 @@ func (d *decisions) allowed(p *pod.Pod) error {
 	r.Event, r.Image, r.Digest = trust.EventAllowed, string(v.ImageName()), v.ImageDigest().String()
 	r.Signer, r.Identity, r.Trusted = v.Signer().Fingerprint, v.Signer().Identity, !v.Signer().IsZero()
 	r.Policy, r.Rule, r.Tier, r.Decision = v.Policy(), v.Rule(), v.Tier().String(), v.How()
+	if v.Tier() == trust.TierVM {
+		r.Monitor, r.Kernel = partDigest(d.bundle, bundle.Monitor), partDigest(d.bundle, bundle.Kernel)
+	}
 	var err error
 	d.seq, err = d.log.Append(r)
 	return err

@@ -103,7 +103,7 @@ func TestDecisions(t *testing.T) {
 	if r := got[1]; r.Run != got[0].Seq || *r.Exit != 125 || r.Error != "the VM broke" {
 		t.Errorf("exit: %+v", r)
 	}
-	if r := got[2]; r.Event != trust.EventRefused || r.Rule != "no" || r.Policy != "p.yaml" || r.Image != "a.b/c" || r.Trusted {
+	if r := got[2]; r.Event != trust.EventRefused || r.Kernel != "" || r.Rule != "no" || r.Policy != "p.yaml" || r.Image != "a.b/c" || r.Trusted {
 		t.Errorf("refusal: %+v", r)
 	}
 }
