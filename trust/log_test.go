@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -291,6 +292,46 @@ func TestLogProcesses(t *testing.T) {
 	sum, err := trust.OpenLog(path, trust.LogBounds{}).Verify()
 	if err != nil || len(sum.Faults) > 0 || sum.Records != 4*each {
 		t.Errorf("%+v, %v", sum, err)
+	}
+}
+
+// TestLogKilled kills processes that write without pause.
+func TestLogKilled(t *testing.T) {
+	const dir = "CLEARRUN_TEST_LOG"
+	bounds := trust.LogBounds{FileBytes: 3000, Files: 3}
+	if path := os.Getenv(dir); path != "" {
+		for {
+			appendTo(t, trust.OpenLog(path, bounds), 1)
+			os.Stdout.WriteString("x")
+		}
+	}
+	path := filepath.Join(t.TempDir(), "log")
+	written := 0
+	for range 6 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLogKilled$")
+		cmd.Env = append(os.Environ(), dir+"="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.ReadFull(out, make([]byte, 17)) // some rotations, and then in the middle of something
+		if err != nil {
+			t.Error(err)
+		}
+		cmd.Process.Kill()
+		rest, err := io.ReadAll(out)
+		if err != nil {
+			t.Error(err)
+		}
+		cmd.Wait() // it was killed
+		written += n + len(rest)
+		// What a process was told to be written is there.
+		if sum, err := trust.OpenLog(path, bounds).Verify(); err != nil || len(sum.Faults) > 0 || sum.Last < uint64(written) {
+			t.Fatalf("%d were written: %+v, %v", written, sum, err)
+		}
 	}
 }
 
