@@ -96,6 +96,7 @@ func (r Request) label(name string) (string, bool) {
 type counted struct {
 	vouch
 	prefix image.Name
+	system bool // a scope of the system's or the vendor's counts
 }
 
 // countFor returns the good signatures by keys that are trusted for the name, one per
@@ -105,10 +106,14 @@ func (e Evidence) countFor(name image.Name) []counted {
 	for _, v := range e.good {
 		c := counted{vouch: v}
 		found := false
-		for _, p := range v.prefixes {
-			if name.Within(p) && (!found || len(p) > len(c.prefix)) {
-				c.prefix, found = p, true
+		for _, s := range v.scopes {
+			if !name.Within(s.prefix) {
+				continue
 			}
+			if !found || len(s.prefix) > len(c.prefix) {
+				c.prefix, found = s.prefix, true
+			}
+			c.system = c.system || s.system
 		}
 		if found {
 			list = append(list, c)
@@ -145,8 +150,8 @@ func (e Evidence) reasons() []string {
 	var reasons []string
 	for _, v := range e.good {
 		var prefixes []string
-		for _, p := range v.prefixes {
-			prefixes = append(prefixes, prefixWords(p))
+		for _, s := range v.scopes {
+			prefixes = append(prefixes, prefixWords(s.prefix))
 		}
 		reasons = append(reasons, fmt.Sprintf("key %s (%s) has signed, but is trusted only for %s",
 			v.signer.KeyID, v.signer.Identity, strings.Join(prefixes, ", ")))

@@ -34,11 +34,17 @@ type Evidence struct {
 
 // vouch is a good signature by a trusted key.
 type vouch struct {
-	signer   Signer
-	prefixes []image.Name // that the key is trusted for
-	made     time.Time    // when, as the signer says; zero: cosign's say nothing
+	signer Signer
+	scopes []scope
+	made   time.Time // when, as the signer says; zero: cosign's say nothing
 	// annotations are what the signer said besides, by cosign.
 	annotations map[string]string
+}
+
+// scope is what a key is trusted for, and by whom.
+type scope struct {
+	prefix image.Name
+	system bool // by the administrator or the vendor, not by the user alone
 }
 
 // Source returns the sha512 of the bytes as distributed.
@@ -191,7 +197,7 @@ func (e *Evidence) conclude(c *check, now time.Time) {
 		Identity:    identity(c.copies[0].entity, now),
 	}, made: c.candidate.sig.CreationTime}
 	for _, t := range c.copies {
-		v.prefixes = append(v.prefixes, t.prefix)
+		v.scopes = append(v.scopes, t.scope())
 	}
 	e.good = append(e.good, v)
 }

@@ -90,6 +90,12 @@ type trustedKey struct {
 	revoked *revocation // by the keyring's user or administrator; nil: it is not
 }
 
+// scope says what the key is trusted for. Root's own choice of a folder is the system's.
+func (t trustedKey) scope() scope {
+	bySystem := t.level == LevelSystem || t.level == LevelVendor || t.level == LevelChosen && os.Geteuid() == 0
+	return scope{t.prefix, bySystem}
+}
+
 func (t trustedKey) describe(now time.Time) Key {
 	key := t.material.describe(now)
 	key.Prefix, key.Level, key.File = string(t.prefix), t.level, t.file

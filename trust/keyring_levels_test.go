@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/trust"
 )
 
@@ -219,5 +220,46 @@ func TestNoHome(t *testing.T) {
 	}
 	if _, err := p.open().Add("", strings.NewReader(string(s.pub()))); err == nil || !strings.Contains(err.Error(), "XDG_CONFIG_HOME") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestSignersOfTheSystem keeps a user from vouching for what only the system may.
+func TestSignersOfTheSystem(t *testing.T) {
+	d := manifest("m")
+	for _, tc := range []struct {
+		levels string // that trust the key
+		system bool
+	}{{"user", false}, {"system", true}, {"vendor", true}, {"user, system", true}, {"user, vendor", true}} {
+		p := newPlaces(t)
+		s := newSigner(t, "ecdsa")
+		for level, dir := range map[string]string{"user": p.User, "system": p.System, "vendor": p.Vendor} {
+			if strings.Contains(tc.levels, level) {
+				add(t, p.at(dir), string(repo), s.pub())
+			}
+		}
+		e, err := p.open().ExamineOCI([]image.Digest{d}, repo, s.simple(payload(string(repo), d, "{}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for word, ok := range map[string]bool{"keyring": true, "system": tc.system, "[" + s.fingerprint() + "]": true} {
+			r := trust.Request{Name: repo, Digest: d, Source: d, Evidence: e}
+			r.Policy = policy(t, rules("name: a\n  match: {name: \"**\"}\n  require: {signers: "+word+"}"))
+			if _, err := trust.Decide(r); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "the system trusts") {
+				t.Errorf("%s, signers: %s: %v", tc.levels, word, err)
+			}
+		}
+	}
+	// A scope of the system's for another name does not help.
+	p := newPlaces(t)
+	s := newSigner(t, "ecdsa")
+	add(t, p.at(p.User), string(repo), s.pub())
+	add(t, p.at(p.System), "other.example.com", s.pub())
+	e, err := p.open().ExamineOCI([]image.Digest{d}, repo, s.simple(payload(string(repo), d, "{}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := trust.Request{Name: repo, Digest: d, Source: d, Evidence: e, Policy: policy(t, rules("name: a\n  match: {name: \"**\"}\n  require: {signers: system}"))}
+	if v, err := trust.Decide(r); err == nil {
+		t.Errorf("granted: %s", v.How())
 	}
 }

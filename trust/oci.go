@@ -57,12 +57,12 @@ func (k *Keyring) InspectOCI(subjects []image.Digest, name image.Name, sigs imag
 	return o.evidence, nil
 }
 
-// cosignSigner is a trusted key with all the prefixes that it is trusted for.
+// cosignSigner is a trusted key with all that it is trusted for.
 type cosignSigner struct {
-	key      *cosignKey
-	signer   Signer
-	prefixes []image.Name
-	revoked  *revocation
+	key     *cosignKey
+	signer  Signer
+	scopes  []scope
+	revoked *revocation
 }
 
 func cosignSigners(trusted []trustedKey) []cosignSigner {
@@ -77,7 +77,7 @@ func cosignSigners(trusted []trustedKey) []cosignSigner {
 			i = len(list)
 			list = append(list, cosignSigner{key: t.cosign, signer: Signer{fpr, fpr[:16], t.cosign.kind}, revoked: t.revoked})
 		}
-		list[i].prefixes = append(list[i].prefixes, t.prefix)
+		list[i].scopes = append(list[i].scopes, t.scope())
 	}
 	return list
 }
@@ -141,5 +141,5 @@ func (o *ociCheck) judge(what string, s *cosignSigner, c claim, err error) {
 		o.bad(what, "by key %s: %v", s.signer.KeyID, err)
 		return
 	}
-	o.evidence.good = append(o.evidence.good, vouch{signer: s.signer, prefixes: s.prefixes, annotations: c.annotations})
+	o.evidence.good = append(o.evidence.good, vouch{signer: s.signer, scopes: s.scopes, annotations: c.annotations})
 }

@@ -47,6 +47,8 @@ type requirement struct {
 	// signers are the fingerprints whose signatures count. Nil: those of each key
 	// that is trusted for the name.
 	signers []string
+	// system leaves out what a user alone trusts.
+	system  bool
 	atLeast int // of different signers
 	fresh   freshness
 	// annotations are what a signature must say besides; only cosign's can.

@@ -104,7 +104,7 @@ func (g *ruling) acceptable(valid []counted) []counted {
 	for _, v := range valid {
 		known := slices.ContainsFunc(list, func(c counted) bool { return c.signer.Fingerprint == v.signer.Fingerprint })
 		named := q.signers == nil || slices.Contains(q.signers, v.signer.Fingerprint)
-		if !known && named && q.fresh.met(v.made, g.request.Evidence.at) && v.says(q.annotations) {
+		if !known && named && (v.system || !q.system) && q.fresh.met(v.made, g.request.Evidence.at) && v.says(q.annotations) {
 			list = append(list, v)
 		}
 	}
@@ -175,6 +175,9 @@ func (g *ruling) judgeVersion() {
 // String says in words whose signatures are required.
 func (q requirement) String() string {
 	who := "of any key that is trusted for the name"
+	if q.system {
+		who = "of any key that the system trusts for the name"
+	}
 	if q.signers != nil {
 		who = "of " + strings.Join(q.signers, ", ")
 	}

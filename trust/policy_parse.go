@@ -130,8 +130,12 @@ func (p *policyReader) readMatch(n ast.Node, m *match) {
 	})
 }
 
-// keyringWord stands for all keys that are trusted for the image's name.
-const keyringWord = "keyring"
+// Words that stand for all keys that are trusted for the image's name: by anybody, or by
+// the system or the vendor.
+const (
+	keyringWord = "keyring"
+	systemWord  = "system"
+)
 
 func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.Node {
 	return p.mapping(n, "require", fields{
@@ -167,8 +171,8 @@ func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.No
 
 func (p *policyReader) readSigners(n ast.Node, q *requirement) {
 	if s, ok := scalar(n); ok {
-		if s != keyringWord {
-			p.fault(n, "signers: want %q or a list of fingerprints", keyringWord)
+		if q.system = s == systemWord; s != keyringWord && !q.system {
+			p.fault(n, "signers: want %q, %q or a list of fingerprints", keyringWord, systemWord)
 		}
 		return
 	}

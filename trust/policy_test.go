@@ -66,7 +66,7 @@ func TestPolicyFaults(t *testing.T) {
 		{rules("name: a\n  match: {digest: sha512-12}"), "3:19: digest \"sha512-12\""},
 		{rules("name: a\n  match: {labels: {os: true}}"), "labels os: want text"},
 		{rules("name: a\n  match: {labels: {}}"), "labels: want names with values"},
-		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: all}"), "4:22: signers: want \"keyring\" or a list"},
+		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: all}"), "4:22: signers: want \"keyring\", \"system\" or a list"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: []}"), "4:22: signers: the list is empty"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: [89ABCDEF01234567]}"), "4:23: signers: \"89ABCDEF01234567\" is not a fingerprint"},
 		{
