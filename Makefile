@@ -35,7 +35,7 @@ test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
 lint: ## vet, formatting, static analysis
 	hack/lint.sh $(GOFUMPT) $(STATICCHECK)
 
-fuzz: ## run each fuzz target for FUZZTIME (5s)
+fuzz: deps ## run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
 
 bench: deps build ## measure start, memory, size and images
