@@ -3,16 +3,19 @@ package pod_test
 import (
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/clearrun/clearrun/image/acitest"
+	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
 )
 
@@ -101,6 +104,9 @@ func TestAppcDiscovery(t *testing.T) {
 	s.Close()
 	open("offline", "appc:example.com/app/web:1.0", missing)
 	open("offline, the latest", "appc:example.com/app/web", never)
+	if kept := h.kept(); len(kept) != 2 {
+		t.Errorf("kept: %v", kept)
+	}
 	keys, err := h.keys.List()
 	if err != nil {
 		t.Fatal(err)
@@ -111,4 +117,28 @@ func TestAppcDiscovery(t *testing.T) {
 		}
 	}
 	h.mustRefuse("its key is not trusted any more", "appc:example.com/app/web:1.0", "not trusted", missing)
+	// With the image go its files.
+	if err := os.MkdirAll(h.store.DownloadsDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.write("store/v1/downloads/x.part", nil)
+	if _, err := h.store.Prune(t.Context(), store.PruneOptions{All: true}); err != nil {
+		t.Error(err)
+	}
+	if kept := h.kept(); len(kept) != 0 {
+		t.Errorf("kept: %v", kept)
+	}
+	if _, err := os.Lstat(h.path("store/v1/downloads/x.part")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a download is left: %v", err)
+	}
+}
+
+// kept lists the folders of images that the store keeps as distributed.
+func (h *host) kept() []string {
+	h.t.Helper()
+	kept, err := filepath.Glob(h.path("store/v1/kept/*"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return kept
 }

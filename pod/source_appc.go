@@ -2,8 +2,6 @@ package pod
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -30,21 +28,18 @@ type appcImage struct {
 	keys      []string // URLs of its publisher's
 	dir       string   // where it is kept, or shall be
 	fetched   bool
+	source    image.Digest // of the bytes, once they were examined
 }
 
-// Names in the folder of one reference.
-const (
-	appcDir       = "appc"
-	appcImageFile = "image.aci"
-)
+// appcImageFile is the image's name in the folder of its reference.
+const appcImageFile = "image.aci"
 
 // openAppc finds the image in the store or by discovery.
 func openAppc(ctx context.Context, r ref.Ref, o Options) (source, error) {
 	r.Labels = discovery.DefaultLabels(r.Labels)
 	a := &appcImage{asked: r}
 	if o.Store != nil {
-		sum := sha256.Sum256([]byte(r.String()))
-		a.dir = filepath.Join(o.Store.Dir(), appcDir, hex.EncodeToString(sum[:]))
+		a.dir = o.Store.KeptDir(r.String())
 	}
 	if a.dir != "" && o.Pull != PullAlways {
 		if found, err := a.reopen(); found || err != nil {
@@ -92,10 +87,10 @@ func (a *appcImage) fetch(ctx context.Context, o Options) error {
 	a.keys, a.fetched = place.Keys, true
 	tmp := ""
 	if a.dir != "" {
-		if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		tmp = o.Store.DownloadsDir() // on the file system where they may be kept
+		if err := os.MkdirAll(tmp, 0o700); err != nil {
 			return err
 		}
-		tmp = a.dir
 	}
 	file, err := spool.New(tmp)
 	if err != nil {
@@ -122,6 +117,12 @@ func (a *appcImage) fetch(ctx context.Context, o Options) error {
 }
 
 func (a *appcImage) examine(ctx context.Context, o Options, strict bool) (trust.Evidence, error) {
+	e, err := a.check(ctx, o, strict)
+	a.source = e.Source()
+	return e, err
+}
+
+func (a *appcImage) check(ctx context.Context, o Options, strict bool) (trust.Evidence, error) {
 	switch {
 	case o.InsecureNoVerify:
 		return trust.Unsigned(ctx, a.File)
@@ -166,9 +167,12 @@ func (a *appcImage) rename(meta *image.Meta) error {
 }
 
 // settle gives the files their names.
-func (a *appcImage) settle(Options) error {
+func (a *appcImage) settle(o Options) error {
 	if !a.fetched || a.dir == "" {
 		return nil
+	}
+	if err := o.Store.Keep(a.asked.String(), a.source); err != nil {
+		return err
 	}
 	name := filepath.Join(a.dir, appcImageFile)
 	if a.signature == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/clearrun/clearrun/image"
@@ -64,7 +63,7 @@ func openRemote(ctx context.Context, r ref.Ref, o Options) (source, error) {
 	ro := o.Registry
 	ro.Limits = o.Limits
 	if ro.CacheDir == "" && o.Store != nil {
-		ro.CacheDir = filepath.Join(o.Store.Dir(), "downloads")
+		ro.CacheDir = o.Store.DownloadsDir()
 	}
 	o.progress("asking " + r.Host() + " for " + r.String())
 	remote, err := registry.Open(ctx, r, ro)

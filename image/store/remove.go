@@ -69,7 +69,7 @@ func (s *Store) dropPointers(gone func(image.Digest) bool) error {
 		}
 	}
 	errs = slices.DeleteFunc(errs, func(err error) bool { return errors.Is(err, fs.ErrNotExist) })
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, s.dropKept())...); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	return nil
@@ -82,7 +82,8 @@ type PruneOptions struct {
 	DryRun    bool          // take out nothing, only say what would be
 }
 
-// Prune takes out the images that nobody uses, and records that point at none. Images of
+// Prune takes out the images that nobody uses, records that point at none, and what broken downloads
+// have left. Images of
 // references stay, unless all are asked for, and damaged ones do: they are evidence. It
 // returns what was taken out.
 func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]Item, error) {
@@ -113,10 +114,11 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) ([]Item, error) {
 	if o.DryRun {
 		return removed, nil
 	}
-	return removed, s.dropPointers(func(d image.Digest) bool {
+	gone := func(d image.Digest) bool {
 		_, err := s.root.Lstat(filepath.Join(imagesDir, d.String()))
 		return errors.Is(err, fs.ErrNotExist)
-	})
+	}
+	return removed, errors.Join(s.dropPointers(gone), s.dropDownloads())
 }
 
 // QuotaError says that an image does not fit the store's quota.
