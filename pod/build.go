@@ -32,6 +32,9 @@ type Overrides struct {
 	Hostname     string
 	ReadOnlyRoot bool
 	TTY, Stdin   bool
+
+	// Strict refuses an image with an isolator that is not enforced.
+	Strict bool
 }
 
 // New makes a Pod that runs the entry's app. The Pod owns the entry; if New fails,
@@ -65,7 +68,6 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		Name:         string(meta.Name),
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
-		Unenforced:   iso.unenforced,
 	}
 	if p.Hostname, err = hostname(meta.Name, o.Hostname); err != nil {
 		return fail(err)
@@ -78,6 +80,12 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 	}
 	if err := p.restrict(verdict.Limits(), o); err != nil {
 		return fail(err)
+	}
+	p.Enforcement = p.enforcement(app.Isolators, iso)
+	if o.Strict {
+		if err := p.unenforced(); err != nil {
+			return fail(err)
+		}
 	}
 	return p, nil
 }

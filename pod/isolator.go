@@ -26,7 +26,6 @@ type isolation struct {
 	cpus            int    // whole CPUs; 0: nothing asked for
 	capabilities    CapabilitySet
 	noNewPrivileges bool
-	unenforced      []string
 }
 
 // isolate reads the isolators. Without a capability set the app gets the default one:
@@ -50,8 +49,6 @@ func isolate(isolators []image.Isolator) (isolation, error) {
 		case isolatorRemove:
 			removed = true
 			remove, err = capabilitySet(i.Value)
-		default:
-			iso.unenforced = append(iso.unenforced, i.Name)
 		}
 		if err != nil {
 			return iso, fmt.Errorf("isolator %s: %w", i.Name, err)

@@ -22,8 +22,8 @@ type Pod struct {
 	Resources Resources
 	// ReadOnlyRoot gives the app no writable layer.
 	ReadOnlyRoot bool
-	// Unenforced names the image's isolators that no tier applies yet.
-	Unenforced []string
+	// Enforcement says of each of the image's isolators what became of it.
+	Enforcement []Enforcement
 }
 
 // Resources bounds what the app may use.

@@ -43,6 +43,7 @@ type runOptions struct {
 	signature         string
 	insecure          bool
 	verbose           bool
+	isolation
 	stats, kernelArgs string
 	given             []string // on the command line, for the decision log
 }
@@ -69,6 +70,7 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what was verified and what takes time")
+	o.isolation.addTo(f)
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)
@@ -155,7 +157,7 @@ func (o *runOptions) overrides(args []string) (pod.Overrides, error) {
 	v := pod.Overrides{
 		Args: args, Dir: o.workdir, User: o.user, CPUs: o.cpus, Hostname: o.hostname,
 		CapAdd: o.capAdd, CapDrop: o.capDrop, NoNewPrivileges: o.noNewPrivileges,
-		ReadOnlyRoot: o.readOnly, TTY: o.tty, Stdin: o.interactive,
+		ReadOnlyRoot: o.readOnly, Strict: o.strict, TTY: o.tty, Stdin: o.interactive,
 	}
 	if o.entrypoint != "" {
 		v.Entrypoint = []string{o.entrypoint}
@@ -216,7 +218,10 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 		return vmrun.ExitFailure, err
 	}
 	o.announce(p, io)
-	code, err := o.conclude(o.runPod(ctx, p, b, s, io))
+	code, err := vmrun.ExitFailure, o.isolation.report(p)
+	if err == nil {
+		code, err = o.conclude(o.runPod(ctx, p, b, s, io))
+	}
 	return code, errors.Join(err, d.exited(code, err))
 }
 
@@ -261,8 +266,8 @@ func (o *runOptions) announce(p *pod.Pod, io stdio) {
 		return
 	}
 	fmt.Fprintf(io.err, "clearrun: image %s, %s\nclearrun: tier %s, %s\n", p.Name, p.Verdict.ImageDigest(), p.Verdict.Tier(), p.Verdict.How())
-	for _, name := range p.Unenforced {
-		fmt.Fprintf(io.err, "clearrun: isolator %s is not enforced\n", name)
+	for _, e := range p.Enforcement {
+		fmt.Fprintf(io.err, "clearrun: isolator %s is %s: %s\n", e.Name, e.State, e.Detail)
 	}
 }
 

@@ -47,7 +47,8 @@ func newLab(t *testing.T, tiers string) *lab {
 	}
 	program := acitest.File("rootfs/bin/busybox", string(busybox))
 	program.Mode = 0o755
-	l.write("app.aci", acitest.Tar(t, acitest.Manifest("example.com/app", `{"exec":["/bin/busybox"],"user":"0","group":"0"}`),
+	l.write("app.aci", acitest.Tar(t, acitest.Manifest("example.com/app", `{"exec":["/bin/busybox"],"user":"0","group":"0",
+		"isolators":[{"name":"resource/memory","value":{"limit":"128Mi"}},{"name":"resource/network-bandwidth","value":{"default":true,"limit":"1G"}}]}`),
 		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox")))
 	l.write("config/policy.yaml", []byte("rules:\n- name: test\n  match: {name: \"**\"}\n  require: {none: true}\n  tiers: "+tiers+"\n"))
 	return l
@@ -179,6 +180,33 @@ func processes(t *testing.T, text string) (found []string) {
 		}
 	}
 	return found
+}
+
+func TestIsolatorsAreReported(t *testing.T) {
+	l := newLab(t, "[ns]")
+	file := l.dir + "/isolators.json"
+	out, err := l.command("true", "-v", "--isolators", file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "isolator resource/network-bandwidth is unenforced") {
+		t.Errorf("%v: %s", err, out)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Tier      string
+		Isolators []struct{ Name, State string }
+	}
+	if err := json.Unmarshal(data, &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Isolators) != 2 || report.Tier != "ns" || report.Isolators[0].State != "enforced" || report.Isolators[1].State != "unenforced" {
+		t.Errorf("%s", data)
+	}
+	out, err = l.command("true", "--strict").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "resource/network-bandwidth") {
+		t.Errorf("--strict: %v: %s", err, out)
+	}
 }
 
 func TestDoctorKnowsTheTier(t *testing.T) {
