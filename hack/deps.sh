@@ -17,6 +17,7 @@ packages=(
 	lz4:/usr/bin/lz4
 	skopeo:/usr/bin/skopeo
 	umoci:/usr/bin/umoci
+	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
 )
 
