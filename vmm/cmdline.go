@@ -15,6 +15,8 @@ var quietBoot = []string{
 	"no_timer_check", // the timer's interrupt needs no test
 	"tsc=reliable",   // nor does the TSC need a watchdog
 	"noreplace-smp",  // patching lock prefixes out costs more than it saves
+	// The pages of the initramfs become files as they are, which tmpfs cannot do.
+	"rootfstype=ramfs",
 }
 
 // kernelCmdLine is the command line of a machine whose TSC runs at tscKHz.

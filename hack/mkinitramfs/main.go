@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
 )
@@ -42,6 +43,20 @@ func run(initPath, outPath string) error {
 	return os.WriteFile(outPath, archive, 0o644)
 }
 
+// Sizes of the newc format and the guest's page.
+const (
+	headerSize = 110
+	pageSize   = 4096
+)
+
+// alignedName makes a name longer by zeros, which end a name, so that the content of
+// a record that starts at offset begins on a page: the guest's kernel then uses
+// the pages as they are instead of copying them. The format pads the name itself to 4 bytes.
+func alignedName(name string, offset int) string {
+	content := offset + headerSize + len(name) + 1
+	return name + strings.Repeat("\x00", (pageSize-content%pageSize)%pageSize)
+}
+
 // pack returns the archive. Its records are in this order, with inode numbers, owners and
 // times of zero.
 func pack(program []byte) ([]byte, error) {
@@ -56,11 +71,14 @@ func pack(program []byte) ([]byte, error) {
 		cpio.Directory("image", 0o755),
 		cpio.Directory("overlay", 0o755),
 		cpio.Directory("root", 0o755),
-		cpio.StaticFile("init", string(program), 0o755),
 	}
 	var out bytes.Buffer
 	w := cpio.Newc.Writer(&out)
 	if err := cpio.WriteRecords(w, records); err != nil {
+		return nil, err
+	}
+	name := alignedName("init", out.Len())
+	if err := w.WriteRecord(cpio.StaticFile(name, string(program), 0o755)); err != nil {
 		return nil, err
 	}
 	if err := cpio.WriteTrailer(w); err != nil {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -52,13 +53,16 @@ func TestArchive(t *testing.T) {
 	}
 	for i, w := range want {
 		g := got[i].Info
-		if g.Name != w.name || g.Mode != w.mode || g.Rmajor != w.major || g.Rminor != w.minor || g.UID|g.GID|g.MTime != 0 {
+		if strings.TrimRight(g.Name, "\x00") != w.name || g.Mode != w.mode || g.Rmajor != w.major || g.Rminor != w.minor || g.UID|g.GID|g.MTime != 0 {
 			t.Errorf("record %d is %v, want %+v", i, g, w)
 		}
 	}
 	content, err := io.ReadAll(io.NewSectionReader(got[len(got)-1].ReaderAt, 0, 1<<20))
 	if err != nil || !bytes.Equal(content, program) {
 		t.Errorf("/init holds %q (%v), want the program", content, err)
+	}
+	if at := bytes.Index(archive, program); at%pageSize != 0 {
+		t.Errorf("/init starts at %#x, which is not a page", at)
 	}
 }
 

@@ -99,7 +99,7 @@ func signals(args []string) error {
 // powerOff ends the VM under the app.
 func powerOff([]string) error {
 	fmt.Println("power off")
-	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
 // terminal plays a dialogue over the terminal that it should have: its size, a
