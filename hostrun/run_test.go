@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -140,17 +141,15 @@ func TestContextEndsTheContainer(t *testing.T) {
 // nothingLeft looks for what a container could leave behind.
 func nothingLeft(t *testing.T) {
 	t.Helper()
-	for _, pattern := range []string{"/sys/fs/cgroup/clearrun/*/cgroup.procs", "/sys/fs/cgroup/*/clearrun/*/cgroup.procs"} {
-		left, err := filepath.Glob(pattern)
-		if err != nil {
-			t.Fatal(err)
+	// Others on this machine run containers, too: theirs come and go.
+	deadline := time.Now().Add(patience)
+	for left := emptyCgroups(t); len(left) > 0; left = emptyCgroups(t) {
+		if time.Now().After(deadline) {
+			t.Errorf("left behind: %v", left)
+			break
 		}
-		for _, path := range left {
-			// Others on this machine may run containers; ours start with our pid's children.
-			if procs, err := os.ReadFile(path); err == nil && len(procs) == 0 {
-				t.Errorf("%s is left behind", filepath.Dir(path))
-			}
-		}
+		ts := unix.NsecToTimespec(int64(10 * time.Millisecond))
+		_ = unix.Nanosleep(&ts, nil)
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -159,6 +158,26 @@ func nothingLeft(t *testing.T) {
 	if strings.Contains(string(mounts), " erofs ") && strings.Contains(string(mounts), shared.dir) {
 		t.Error("a root image is still mounted on the host")
 	}
+}
+
+// patience bounds a wait for something that must happen.
+const patience = 30 * time.Second
+
+// emptyCgroups lists those of containers that have no process.
+func emptyCgroups(t *testing.T) (empty []string) {
+	t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup/clearrun/*/cgroup.procs", "/sys/fs/cgroup/*/clearrun/*/cgroup.procs"} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			if procs, err := os.ReadFile(path); err == nil && len(procs) == 0 {
+				empty = append(empty, filepath.Dir(path))
+			}
+		}
+	}
+	return empty
 }
 
 func TestMemoryLimit(t *testing.T) {
