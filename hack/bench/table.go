@@ -32,6 +32,7 @@ func (l *lab) table(r launch.Report, s starts) (string, error) {
 	b.WriteString("| figure | measured | target | ratio to it |\n|---|---|---|---|\n")
 	aim("guest instructions to PID 1", at(r, launch.MarkInit).Instructions, targetInit, count)
 	aim("guest instructions to the app's exec", at(r, launch.MarkStarted).Instructions, targetExec, count)
+	row("interrupts taken to there, which a busy host makes more", count(at(r, launch.MarkStarted).Interrupts), "")
 	var exits uint64
 	for _, reason := range []string{"io", "mmio", "internal-error", "intr"} {
 		row("exits to the monitor: "+reason, count(r.Exits[reason]), "")
