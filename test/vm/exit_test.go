@@ -53,6 +53,21 @@ func TestPowerOff(t *testing.T) {
 	}
 }
 
+// TestPanic: what the guest's kernel says of its end is passed on.
+func TestPanic(t *testing.T) {
+	needVM(t)
+	takeSlot(t)
+	r := run(t, shared.place, "--kernel-args", "rdinit=/absent", shared.probe)
+	r.complains(t, exitFailure, "without reporting the app's exit", "the guest kernel's last words: panic, ")
+}
+
+// TestManyCPUs: as many as a VM can have, on a host with fewer, come up and run the app.
+func TestManyCPUs(t *testing.T) {
+	needVM(t)
+	takeSlots(t, 2)
+	run(t, shared.place, "--cpus", "32", shared.probe, "--", "exit", "3").check(t, 3)
+}
+
 // TestSignals sends clearrun what users send it.
 func TestSignals(t *testing.T) {
 	needVM(t)

@@ -96,19 +96,6 @@ func run(t *testing.T, p place, args ...string) result {
 	return runCmd(t, clearrun(t, p, args...))
 }
 
-// onSMP carries out a run in a VM with more than one CPU. On a PVM host some of
-// them end while they start, a known fault of clearrun: it is told, and the run is
-// repeated once. No other failure is.
-func onSMP(t *testing.T, attempt func() result) result {
-	t.Helper()
-	r := attempt()
-	if r.code == exitFailure && strings.Contains(r.stderr, "without reporting the app's exit") {
-		t.Logf("KNOWN FAULT, repeated once: the VM ended early: %v", r)
-		return attempt()
-	}
-	return r
-}
-
 // clearrun prepares a run. It is killed when patience ends.
 func clearrun(t *testing.T, p place, args ...string) *exec.Cmd {
 	t.Helper()

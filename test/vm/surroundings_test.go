@@ -52,11 +52,9 @@ type surroundings struct {
 func look(t *testing.T, options ...string) surroundings {
 	t.Helper()
 	s := surroundings{began: time.Now()}
-	r := onSMP(t, func() result {
-		cmd := clearrun(t, shared.place, append(options, shared.probe, "--", "report")...)
-		cmd.Env = append(os.Environ(), "FROM_HOST=1")
-		return runCmd(t, cmd)
-	})
+	cmd := clearrun(t, shared.place, append(options, shared.probe, "--", "report")...)
+	cmd.Env = append(os.Environ(), "FROM_HOST=1")
+	r := runCmd(t, cmd)
 	r.check(t, 0)
 	s.ended = time.Now()
 	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {

@@ -27,9 +27,7 @@ type vectorReport struct {
 func TestVectorRegisters(t *testing.T) {
 	needVM(t)
 	takeSlots(t, 2)
-	r := onSMP(t, func() result {
-		return run(t, shared.place, "--cpus", "2", shared.probe, "--", "vectors")
-	})
+	r := run(t, shared.place, "--cpus", "2", shared.probe, "--", "vectors")
 	r.check(t, 0)
 	var reports []vectorReport
 	if err := json.Unmarshal([]byte(r.stdout), &reports); err != nil {
