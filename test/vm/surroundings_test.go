@@ -137,6 +137,18 @@ func TestLargerVM(t *testing.T) {
 	s.checkCPUs(t, 2)
 }
 
+// TestMemory uses more memory than the kernel prepares at its start (guest/kernel-config,
+// memory on demand), in several steps.
+func TestMemory(t *testing.T) {
+	needVM(t)
+	takeSlot(t)
+	r := run(t, shared.place, "--memory", "512M", shared.probe, "--", "fill", "360")
+	r.check(t, 0)
+	if want := "360 MiB kept what was written\n"; r.stdout != want {
+		t.Errorf("want %q:\n%v", want, r)
+	}
+}
+
 // checkMemory: the kernel keeps some for itself, and no more is there than asked for.
 func (s surroundings) checkMemory(t *testing.T, askedKiB int) {
 	t.Helper()

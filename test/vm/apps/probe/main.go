@@ -24,6 +24,7 @@ func modes() map[string]func(args []string) error {
 		"vectors":      vectors,
 		"vector-child": vectorChild,
 		"power-off":    powerOff,
+		"fill":         fill,
 	}
 }
 
