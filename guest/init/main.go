@@ -7,8 +7,8 @@
 // It holds no policy: who may run what, with which rights, is decided on the
 // host and arrives in proto.Start. It trusts the host and nothing in the image.
 //
-// Start-up cost shapes the code. The guest's kernel copies every page of this
-// program at each start, and where the kernel is emulated a system call costs
+// Start-up cost shapes the code. Each page of this program that is touched is a page
+// fault at each start, and where the kernel is emulated a system call costs
 // hundreds of microseconds. So the package stays off os, fmt, net and
 // reflection (together a third of the program), errors are built by fail instead
 // of fmt.Errorf, and everything runs in one poll loop on one thread: the build

@@ -15,7 +15,7 @@
 // the last byte is refused rather than interpreted.
 //
 // Why not JSON: encoding/json alone adds 0.4 MB to PID 1, every page of which
-// the guest's kernel must unpack at each start, and a JSON string cannot carry
+// may be a page fault at each start, and a JSON string cannot carry
 // an argument that is not UTF-8.
 //
 // The package holds no transport: it reads and writes whatever it is given.
