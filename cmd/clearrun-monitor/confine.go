@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,10 @@ import (
 // All threads get the filter, which is why it comes after the machine is
 // built: the vCPU threads are started under it.
 func confine() error {
+	// no_new_privs is a thread's: the filter must be put on by the same one, which
+	// passes both on to the others.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
 	}

@@ -70,7 +70,7 @@ func TestHelp(t *testing.T) {
 		args []string
 		says []string
 	}{
-		{[]string{"--help"}, []string{"clearrun [--vm] [options] IMAGE [-- ARGUMENT...]", "run ", "trust ", "doctor ", "version ", "125", "126", "127", "124"}},
+		{[]string{"--help"}, []string{"clearrun [--vm|--ns|--host] [options] IMAGE [-- ARGUMENT...]", "run ", "trust ", "doctor ", "version ", "125", "126", "127", "124"}},
 		{[]string{"help"}, []string{"clearrun COMMAND [options]"}},
 		{[]string{"run", "--help"}, []string{
 			"--vm", "--memory", "--cpus", "--env", "--user", "--workdir", "--tty", "-t,", "--interactive", "-i,", "--console",
