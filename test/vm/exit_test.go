@@ -61,13 +61,6 @@ func TestPanic(t *testing.T) {
 	r.complains(t, exitFailure, "without reporting the app's exit", "the guest kernel's last words: panic, ")
 }
 
-// TestManyCPUs: as many as a VM can have, on a host with fewer, come up and run the app.
-func TestManyCPUs(t *testing.T) {
-	needVM(t)
-	takeSlots(t, 2)
-	run(t, shared.place, "--cpus", "32", shared.probe, "--", "exit", "3").check(t, 3)
-}
-
 // TestSignals sends clearrun what users send it.
 func TestSignals(t *testing.T) {
 	needVM(t)
