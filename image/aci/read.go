@@ -50,7 +50,7 @@ func Read(ctx context.Context, r io.Reader, tmpDir string, limits image.Limits) 
 func unpack(ctx context.Context, r io.Reader, file *os.File, limits image.Limits) (image.Meta, image.Digest, int64, error) {
 	var none image.Digest
 	sourceHash, tarHash := sha512.New(), sha512.New()
-	body, err := compression.NewReader(io.TeeReader(contextReader{ctx, r}, sourceHash), limits)
+	body, err := compression.NewReader(io.TeeReader(image.ContextReader{Ctx: ctx, R: r}, sourceHash), limits)
 	if err != nil {
 		return image.Meta{}, none, 0, fmt.Errorf("not an ACI: %w", err)
 	}
@@ -101,7 +101,7 @@ func scan(r io.Reader, limits image.Limits) (image.Meta, error) {
 	if paths[rootName] == kindAbsent {
 		return meta, errors.New("not an ACI: no rootfs")
 	}
-	return meta, drainZeros(r)
+	return meta, image.DrainZeros(r)
 }
 
 func readManifest(r io.Reader, size, limit int64) (image.Meta, error) {
@@ -115,39 +115,6 @@ func readManifest(r io.Reader, size, limit int64) (image.Meta, error) {
 	return parseManifest(data)
 }
 
-// drainZeros reads r to its end. Behind the end of the archive there may be padding
-// and nothing else: some readers of tar go on there.
-func drainZeros(r io.Reader) error {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
-		for _, b := range buf[:n] {
-			if b != 0 {
-				return errors.New("data behind the end of the archive")
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read archive: %w", err)
-		}
-	}
-}
-
 func digestOf(h hash.Hash) image.Digest {
 	return image.SumSHA512([sha512.Size]byte(h.Sum(nil)))
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

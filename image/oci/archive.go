@@ -60,7 +60,7 @@ func openArchive(ctx context.Context, file *os.File, tmpDir string, limits image
 
 // uncompressed returns file if it is a plain tar, else a scratch file, and closes file.
 func uncompressed(ctx context.Context, file *os.File, tmpDir string, limits image.Limits) (*os.File, error) {
-	r, err := compression.NewReader(contextReader{ctx, file}, limits)
+	r, err := compression.NewReader(image.ContextReader{Ctx: ctx, R: file}, limits)
 	if err != nil {
 		return nil, err
 	}

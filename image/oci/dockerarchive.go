@@ -136,7 +136,7 @@ func (a *Artifact) planSaved(files *archive, names []string) error {
 			if err != nil {
 				return nil, nil, fmt.Errorf("%s: %w", name, err)
 			}
-			return contextReader{ctx, r}, r, nil
+			return image.ContextReader{Ctx: ctx, R: r}, r, nil
 		}})
 	}
 	return nil

@@ -106,31 +106,13 @@ func scan(r *bufio.Reader, most int) (entries int, err error) {
 	for {
 		_, err := tr.Next()
 		if errors.Is(err, io.EOF) {
-			return entries, drainZeros(r)
+			return entries, image.DrainZeros(r)
 		}
 		if err != nil {
 			return entries, fmt.Errorf("read archive: %w", err)
 		}
 		if entries++; entries > most {
 			return entries, fmt.Errorf("more than %d entries (--max-image-files raises the limit)", most)
-		}
-	}
-}
-
-func drainZeros(r io.Reader) error {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
-		for _, b := range buf[:n] {
-			if b != 0 {
-				return errors.New("data behind the end of the archive")
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read archive: %w", err)
 		}
 	}
 }

@@ -71,7 +71,7 @@ func open(ctx context.Context, src Source, d v1.Descriptor) (io.Reader, io.Close
 	if err != nil {
 		return nil, nil, fmt.Errorf("blob %s: %w", digest.Short(), err)
 	}
-	return newVerifier(contextReader{ctx, blob}, digest, d.Size), blob, nil
+	return newVerifier(image.ContextReader{Ctx: ctx, R: blob}, digest, d.Size), blob, nil
 }
 
 // Fetch returns a blob of at most limit bytes, checked.
@@ -87,17 +87,4 @@ func Fetch(ctx context.Context, src Source, d v1.Descriptor, limit int64) ([]byt
 	var buf bytes.Buffer
 	_, err = buf.ReadFrom(r)
 	return buf.Bytes(), err
-}
-
-// contextReader ends with its context.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

@@ -1,0 +1,41 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ContextReader reads from R until its context ends, whose error it then returns.
+type ContextReader struct {
+	Ctx context.Context
+	R   io.Reader
+}
+
+func (c ContextReader) Read(p []byte) (int, error) {
+	if err := c.Ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.R.Read(p)
+}
+
+// DrainZeros reads r to its end. Behind the end of a tar there may be padding and
+// nothing else: some readers of tar go on there.
+func DrainZeros(r io.Reader) error {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		for _, b := range buf[:n] {
+			if b != 0 {
+				return errors.New("data behind the end of the archive")
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read archive: %w", err)
+		}
+	}
+}
