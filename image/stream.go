@@ -13,6 +13,7 @@ type ContextReader struct {
 	R   io.Reader
 }
 
+// Read reads from R, or returns the error of the context that has ended.
 func (c ContextReader) Read(p []byte) (int, error) {
 	if err := c.Ctx.Err(); err != nil {
 		return 0, err
