@@ -19,6 +19,7 @@ packages=(
 	umoci:/usr/bin/umoci
 	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
+	qemu-system-x86:/usr/bin/qemu-system-x86_64
 )
 
 # Packages whose files go into images of the tests. They are not installed: their
