@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
@@ -32,11 +34,17 @@ var ports = [...]uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, pr
 
 // namespaces that PID 1 starts in. It makes that of cgroups itself, once it is in its
 // cgroup.
-const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+func namespaces(n pod.Network) uintptr {
+	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
+	if n != pod.NetworkHost {
+		flags |= unix.CLONE_NEWNET
+	}
+	return flags
+}
 
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, image *os.File) (_ *container, err error) {
+func startContainer(b *bundle.Bundle, flags uintptr, mounts []*os.File) (_ *container, err error) {
 	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{})}
 	var theirs []*os.File
 	defer func() {
@@ -57,7 +65,7 @@ func startContainer(b *bundle.Bundle, image *os.File) (_ *container, err error) 
 			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
 		}
 	}
-	if err := c.start(b, append(theirs, image)); err != nil {
+	if err := c.start(b, flags, slices.Concat(theirs, mounts)); err != nil {
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
 	go func() {
@@ -69,14 +77,14 @@ func startContainer(b *bundle.Bundle, image *os.File) (_ *container, err error) 
 
 // start runs PID 1 from memory: an app that gets hold of /proc/1/exe cannot change the
 // file that other containers start from.
-func (c *container) start(b *bundle.Bundle, files []*os.File) error {
+func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File) error {
 	exe, err := b.Executable(bundle.Init)
 	if err != nil {
 		return err
 	}
 	defer exe.Close()
 	// Above all descriptors that the process inherits.
-	high, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, initFD)
+	high, err := unix.FcntlInt(exe.Fd(), unix.F_DUPFD_CLOEXEC, initFD+len(files))
 	if err != nil {
 		return err
 	}
@@ -89,13 +97,14 @@ func (c *container) start(b *bundle.Bundle, files []*os.File) error {
 		Stderr:     &c.stderr,
 		ExtraFiles: files,
 		SysProcAttr: &syscall.SysProcAttr{
-			Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces,
+			Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: flags,
 		},
 	}
 	return c.cmd.Start()
 }
 
-// initFD is the lowest descriptor that PID 1's executable may have here.
+// initFD is the lowest descriptor that PID 1's executable may have here, but for the
+// number of those that it inherits.
 const initFD = 64
 
 func (c *container) pid() int { return c.cmd.Process.Pid }

@@ -61,7 +61,12 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	c, err := startContainer(o.Bundle, image.mount)
+	volumes, err := openVolumes(p.Volumes)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer closeAll(volumes)
+	c, err := startContainer(o.Bundle, namespaces(p.Network), append([]*os.File{image.mount}, volumes...))
 	if err != nil {
 		return ExitFailure, err
 	}
@@ -102,6 +107,10 @@ func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
 		return nil, err
 	}
 	start.Seccomp = string(filter)
+	for _, v := range p.Volumes {
+		start.Volumes = append(start.Volumes, proto.Volume{Target: v.Target})
+	}
+	start.HostNetwork = p.Network == pod.NetworkHost
 	start.OverlaySize = overlaySize(p.Resources.MemoryBytes)
 	return start, nil
 }

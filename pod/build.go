@@ -33,6 +33,9 @@ type Overrides struct {
 	ReadOnlyRoot bool
 	TTY, Stdin   bool
 
+	Network string   // as ParseNetwork reads it; empty: the tier's default
+	Volumes []Volume // Source is made absolute
+
 	// Strict refuses an image with an isolator that is not enforced.
 	Strict bool
 }
@@ -76,6 +79,12 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		return fail(err)
 	}
 	if p.App, err = mergeApp(meta, app, iso, o); err != nil {
+		return fail(err)
+	}
+	if p.Network, err = chooseNetwork(o.Network, verdict.Tier()); err != nil {
+		return fail(err)
+	}
+	if p.Volumes, err = resolveVolumes(o.Volumes, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if err := p.restrict(verdict.Limits(), o); err != nil {

@@ -20,6 +20,8 @@ type Pod struct {
 	Hostname  string // a valid host name, never empty
 	App       App
 	Resources Resources
+	Network   Network
+	Volumes   []Volume
 	// ReadOnlyRoot gives the app no writable layer.
 	ReadOnlyRoot bool
 	// Enforcement says of each of the image's isolators what became of it.

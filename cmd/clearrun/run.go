@@ -44,6 +44,7 @@ type runOptions struct {
 	insecure          bool
 	verbose           bool
 	isolation
+	surroundings
 	stats, kernelArgs string
 	given             []string // on the command line, for the decision log
 }
@@ -69,8 +70,9 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "say what was verified and what takes time")
+	f.BoolVar(&o.verbose, "verbose", false, "say what was verified and what takes time")
 	o.isolation.addTo(f)
+	o.surroundings.addTo(f)
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)
@@ -185,7 +187,7 @@ func (o *runOptions) overrides(args []string) (pod.Overrides, error) {
 		}
 		v.MemoryBytes = n
 	}
-	return v, nil
+	return v, o.surroundings.apply(&v)
 }
 
 // What a VM can be given; the monitor checks it again.

@@ -13,7 +13,7 @@ type platform struct {
 	dial dialFunc
 	// prepare, if set, is called when the host has said what to run, before anything
 	// is done about it.
-	prepare func() error
+	prepare func(*proto.Start) error
 	// mountImage mounts the EROFS image of the app's root on imageDir.
 	mountImage func() error
 	watch      stopwatch
@@ -131,7 +131,7 @@ func receiveStart(control int) (*proto.Start, error) {
 // launch makes the machine what Start describes and executes the app in it.
 func (p platform) launch(start *proto.Start) (*app, error) {
 	if p.prepare != nil {
-		if err := p.prepare(); err != nil {
+		if err := p.prepare(start); err != nil {
 			return nil, err
 		}
 	}
@@ -177,6 +177,9 @@ func setUpSystem(start *proto.Start) error {
 	}
 	if err := unix.Sethostname([]byte(hostname(start))); err != nil {
 		return fail("system", "set the host name", err)
+	}
+	if start.HostNetwork {
+		return nil
 	}
 	return fail("system", "bring up lo", loopbackUp())
 }

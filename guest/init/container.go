@@ -22,7 +22,7 @@ const (
 	stderrFD
 	imageFD // a detached mount of the root image
 
-	inheritedEnd
+	inheritedEnd // from here on one for each volume, a detached mount
 )
 
 // container is the platform of tier ns.
@@ -52,13 +52,13 @@ const stage = "/proc"
 
 // leaveHost takes everything of the host's from this process but its kernel: it is
 // left in an empty root directory like the initramfs of a VM.
-func leaveHost() error {
+func leaveHost(start *proto.Start) error {
 	// First: from here on nobody in the container may look into this process, whose
 	// descriptors and memory are the host's (proc(5), PR_SET_DUMPABLE).
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail("container", "protect PID 1", err)
 	}
-	if err := closeInherited(); err != nil {
+	if err := closeInherited(len(start.Volumes)); err != nil {
 		return fail("container", "close what was inherited", err)
 	}
 	// The host has put this process into its cgroup: that becomes the root.
@@ -73,11 +73,12 @@ func leaveHost() error {
 
 // closeInherited closes what clearrun itself has inherited from its caller, and keeps
 // the rest from the app.
-func closeInherited() error {
-	if err := unix.CloseRange(inheritedEnd, math.MaxUint32, 0); err != nil {
+func closeInherited(volumes int) error {
+	end := inheritedEnd + volumes
+	if err := unix.CloseRange(uint(end), math.MaxUint32, 0); err != nil {
 		return err
 	}
-	return unix.CloseRange(controlFD, inheritedEnd-1, unix.CLOSE_RANGE_CLOEXEC)
+	return unix.CloseRange(controlFD, uint(end)-1, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 // forgetRights drops what an app could inherit past its bounding set: inheritable (and

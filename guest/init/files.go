@@ -54,9 +54,9 @@ func writeFile(path string, flags int, content string, mode uint32) error {
 		return errRelative
 	}
 	flags |= unix.O_WRONLY | unix.O_CREAT | unix.O_CLOEXEC
-	fd, err := unix.Open(path, flags, mode)
+	fd, err := openFile(path, flags, mode)
 	if err == unix.ENOENT && slash > 0 && makeDirs(path[:slash], 0o755) == nil {
-		fd, err = unix.Open(path, flags, mode)
+		fd, err = openFile(path, flags, mode)
 	}
 	if err != nil {
 		return err
@@ -66,6 +66,14 @@ func writeFile(path string, flags int, content string, mode uint32) error {
 		err = closed
 	}
 	return err
+}
+
+// openFile opens a path that may lead through symbolic links of the image, but none of
+// /proc that would lead to what this process has open.
+func openFile(path string, flags int, mode uint32) (int, error) {
+	return unix.Openat2(unix.AT_FDCWD, path, &unix.OpenHow{
+		Flags: uint64(flags), Mode: uint64(mode), Resolve: unix.RESOLVE_NO_MAGICLINKS,
+	})
 }
 
 // workDir changes to the app's working directory, making it if need be. The app

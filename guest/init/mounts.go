@@ -121,6 +121,10 @@ func populateRoot(start *proto.Start, shared bool) error {
 	if err := writeFiles(start); err != nil {
 		return err
 	}
+	// Behind the files, which shall not be written into a volume.
+	if err := attachVolumes(start); err != nil {
+		return err
+	}
 	if err := workDir(start.Dir); err != nil {
 		return err
 	}

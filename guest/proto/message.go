@@ -106,6 +106,11 @@ type Start struct {
 	// that do not exist are passed over.
 	MaskedPaths, ReadOnlyPaths []string
 
+	// Volumes are mounts that PID 1 of a container has inherited, in this order.
+	Volumes []Volume
+	// HostNetwork says that the network is the host's, and its to set up.
+	HostNetwork bool
+
 	// Seccomp is the filter for the app and all that it starts, as the kernel takes it:
 	// an array of struct sock_filter (linux/filter.h). Empty: there is none.
 	Seccomp string
@@ -140,6 +145,8 @@ func (m *Start) fields(v fieldVisitor) {
 	v.uint64(&m.OverlaySize)
 	v.strings(&m.MaskedPaths)
 	v.strings(&m.ReadOnlyPaths)
+	visitList(v, &m.Volumes, volumeMinSize)
+	v.bool(&m.HostNetwork)
 	v.string(&m.Seccomp)
 	v.int64(&m.WallClock)
 }
@@ -159,6 +166,18 @@ func (f *File) fields(v fieldVisitor) {
 	v.string(&f.Path)
 	v.string(&f.Content)
 	v.uint32(&f.Mode)
+}
+
+// Volume is a directory or file of the host's, for the app to find at Target.
+type Volume struct {
+	Target string // absolute, in the app's root
+}
+
+// volumeMinSize is the encoded size of an empty Volume.
+const volumeMinSize = 4
+
+func (m *Volume) fields(v fieldVisitor) {
+	v.string(&m.Target)
 }
 
 // Rlimit is one resource limit; Resource is Linux's number for it

@@ -22,6 +22,7 @@ func fullStart() *Start {
 		Rlimits: []Rlimit{{Resource: 7, Soft: 1024, Hard: ^uint64(0)}}, Umask: 0o22,
 		ReadOnlyRoot: true, OverlaySize: 1 << 40,
 		MaskedPaths: []string{"/proc/keys"}, ReadOnlyPaths: []string{"/proc/sys"}, Seccomp: "\x06\x00",
+		Volumes: []Volume{{Target: "/data"}}, HostNetwork: true,
 		WallClock: -1,
 	}
 }

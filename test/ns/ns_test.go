@@ -80,7 +80,7 @@ func TestTierOfAPolicy(t *testing.T) {
 	}{
 		{[]string{"--ns"}, 7, ""},
 		{nil, 7, ""}, // the least that the policy allows
-		{[]string{"-v", "--ns"}, 7, "clearrun: tier ns, "},
+		{[]string{"--verbose", "--ns"}, 7, "clearrun: tier ns, "},
 		{[]string{"--host"}, 125, "requires tier ns or vm; found: tier host was asked for"},
 		{[]string{"--ns", "--vm"}, 125, "--vm and --ns contradict each other"},
 		{[]string{"--ns", "--console"}, 125, "--console"},
@@ -197,7 +197,7 @@ func processes(t *testing.T, text string) (found []string) {
 func TestIsolatorsAreReported(t *testing.T) {
 	l := newLab(t, "[ns]")
 	file := l.dir + "/isolators.json"
-	out, err := l.command("true", "-v", "--isolators", file).CombinedOutput()
+	out, err := l.command("true", "--verbose", "--isolators", file).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "isolator resource/network-bandwidth is unenforced") {
 		t.Errorf("%v: %s", err, out)
 	}

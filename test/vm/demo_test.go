@@ -35,7 +35,7 @@ func TestDemo(t *testing.T) {
 	}
 
 	stats := filepath.Join(shared.tempDir(t), "stats.json")
-	r = run(t, p, "run", "-v", "--stats", stats, shared.probe, "--", "exit", "3")
+	r = run(t, p, "run", "--verbose", "--stats", stats, shared.probe, "--", "exit", "3")
 	r.check(t, 3)
 	if r.stdout != "to stdout\n" {
 		t.Errorf("stdout is not as the app wrote it:\n%v", r)
@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 		"\nto stderr\n",
 	} {
 		if !strings.Contains(r.stderr, want) {
-			t.Errorf("-v does not say %q:\n%v", want, r)
+			t.Errorf("--verbose does not say %q:\n%v", want, r)
 		}
 	}
 	for _, cold := range []string{"unpacking", "rendering"} {

@@ -87,7 +87,7 @@ func TestSignalBeforeApp(t *testing.T) {
 	takeSlot(t)
 	const code = exitSignal + int(unix.SIGTERM)
 	// Should the VM be quicker than the signal, the app ends with the same code.
-	c := converse(t, clearrun(t, shared.place, "-v", shared.probe, "--", "signals", "15", "143"))
+	c := converse(t, clearrun(t, shared.place, "--verbose", shared.probe, "--", "signals", "15", "143"))
 	if !c.errors.await("tier vm") {
 		t.Fatalf("not verified: %v", c.end())
 	}
