@@ -23,13 +23,6 @@ func Vocabulary() trust.Vocabulary {
 	}
 }
 
-// limitError is a Pod that asks for more than its rule of the policy allows.
-type limitError struct{ required, found string }
-
-func (e *limitError) Error() string {
-	return "the policy allows " + e.required + "; asked for: " + e.found
-}
-
 // restrict applies the limits of a policy. What image or user ask for beyond them is
 // refused; what they merely get by default is cut.
 func (p *Pod) restrict(l trust.Limits, o Overrides) error {
@@ -49,7 +42,7 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	}
 	asked := p.App.Capabilities & (added | ^DefaultCapabilities())
 	if excess := asked &^ allowed; excess != 0 {
-		return &limitError{fmt.Sprintf("capabilities [%s]", allowed), excess.String()}
+		return &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
 	}
 	p.App.Capabilities &= allowed
 	return nil
@@ -61,14 +54,14 @@ func (r *Resources) restrict(l trust.Limits, tier trust.Tier) error {
 	unbounded := tier != trust.TierVM
 	if l.MemoryBytes > 0 {
 		if r.MemoryBytes > l.MemoryBytes {
-			return &limitError{"memory " + FormatSize(l.MemoryBytes), FormatSize(r.MemoryBytes)}
+			return &trust.LimitError{Required: "memory " + FormatSize(l.MemoryBytes), Found: FormatSize(r.MemoryBytes)}
 		}
 		if r.MemoryBytes == 0 && (unbounded || l.MemoryBytes < DefaultMemoryBytes) {
 			r.MemoryBytes = l.MemoryBytes
 		}
 	}
 	if l.CPUs > 0 && r.CPUs > l.CPUs {
-		return &limitError{fmt.Sprintf("%d CPUs", l.CPUs), fmt.Sprint(r.CPUs)}
+		return &trust.LimitError{Required: fmt.Sprintf("%d CPUs", l.CPUs), Found: fmt.Sprint(r.CPUs)}
 	}
 	if r.CPUs == 0 && unbounded {
 		r.CPUs = l.CPUs
@@ -109,10 +102,10 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 		return e, err
 	}
 	_, err = assemble(verdict, meta, o.Overrides)
-	var limit *limitError
+	var limit *trust.LimitError
 	switch {
 	case errors.As(err, &limit):
-		e.Refuse(trust.Finding{Required: "at most " + limit.required, Found: limit.found}, err)
+		e.Refuse(trust.Finding{Required: "at most " + limit.Required, Found: limit.Found}, err)
 	case err != nil:
 		e.Refuse(trust.Finding{Required: "an app that can be run", Found: err.Error()}, err)
 	}

@@ -64,18 +64,12 @@ type freshness struct {
 	days  int
 }
 
-// Limits bound what an app of the image may get. The zero Limits bound nothing.
-type Limits struct {
-	Capabilities []string // all that it may hold; nil: not bounded
-	MemoryBytes  uint64   // 0: not bounded
-	CPUs         int      // 0: not bounded
-}
-
 // noPolicyRule is the name of the one rule that holds without a policy file.
 const noPolicyRule = "no policy file"
 
 // noPolicy is what holds without a policy file: what a trusted key has signed for its
-// name runs in a VM, and a user may waive the signature for one run.
+// name runs in a VM, and a user may waive the signature for one run, and give the app
+// what is the user's own to give.
 func noPolicy() *Policy {
 	return &Policy{rules: []rule{{
 		name:     noPolicyRule,
@@ -83,6 +77,7 @@ func noPolicy() *Policy {
 		require:  requirement{atLeast: 1},
 		tiers:    []Tier{noPolicyTier},
 		insecure: true, plainHTTP: true,
+		limits: Limits{Volumes: []VolumeRule{{Path: "/"}}},
 	}}}
 }
 

@@ -11,8 +11,10 @@ type Explanation struct {
 	// Rule is the one that decides; empty: none matches.
 	Rule     string    `json:"rule"`
 	Findings []Finding `json:"findings"`
-	Allowed  bool      `json:"allowed"`
-	Tier     string    `json:"tier,omitempty"`
+	// Allows is what else the rule lets the image have; nil: no rule matches, or it denies.
+	Allows  *Allowance `json:"allows,omitempty"`
+	Allowed bool       `json:"allowed"`
+	Tier    string     `json:"tier,omitempty"`
 	// Decision is Verdict.How, or the refusal.
 	Decision string `json:"decision"`
 }
@@ -32,6 +34,23 @@ type Finding struct {
 	OK       bool   `json:"ok"`
 }
 
+// Allowance is what a rule lets an image have, and its user skip.
+type Allowance struct {
+	Limits
+	Insecure  bool `json:"insecure"`
+	PlainHTTP bool `json:"plainHTTP"`
+}
+
+// allowance is that of the rule, with what goes without saying.
+func (r *rule) allowance() *Allowance {
+	a := &Allowance{r.limits.clone(), r.insecure, r.plainHTTP}
+	a.Networks = r.limits.allowedNetworks()
+	if a.Volumes == nil {
+		a.Volumes = []VolumeRule{}
+	}
+	return a
+}
+
 // Explain takes the same decision as Decide and tells how, without permitting anything.
 func Explain(r Request) (Explanation, Verdict, error) {
 	e := Explanation{Policy: r.Policy.Source(), Image: string(r.Name), Digest: r.Digest.String(), Rules: []RuleMatch{}, Findings: []Finding{}}
@@ -44,6 +63,9 @@ func Explain(r Request) (Explanation, Verdict, error) {
 	e.Findings = append(e.Findings, ruling.findings...)
 	if ruling.by != nil {
 		e.Rule = ruling.by.name
+		if !ruling.by.deny {
+			e.Allows = ruling.by.allowance()
+		}
 	}
 	if err != nil {
 		e.Decision = err.Error()

@@ -249,8 +249,7 @@ func (g *ruling) verdict() Verdict {
 	}
 	if r.Policy != nil {
 		v.how += ", " + g.ruleWords()
-		limits := g.by.limits
-		v.limits = &limits
 	}
+	v.limits = &g.by.limits
 	return v
 }

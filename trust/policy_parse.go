@@ -65,6 +65,7 @@ type draft struct {
 	minTier Tier
 	at      map[string]ast.Node // the rule's fields
 	require map[string]ast.Node // those of its requirement
+	allow   map[string]ast.Node // and of what it allows
 }
 
 func (p *policyReader) readRules(n ast.Node) {
@@ -95,7 +96,7 @@ func (p *policyReader) readRule(n ast.Node) *draft {
 		"require": func(n ast.Node) { d.require = p.readRequire(n, &d.rule.require) },
 		"tiers":   func(n ast.Node) { p.readTiers(n, &d.tiers) },
 		"minTier": func(n ast.Node) { d.minTier = p.tier(n, "minTier") },
-		"allow":   func(n ast.Node) { p.readAllow(n, &d.rule) },
+		"allow":   func(n ast.Node) { d.allow = p.readAllow(n, &d.rule) },
 	})
 	return d
 }
@@ -223,8 +224,8 @@ func (p *policyReader) readTiers(n ast.Node, tiers *[]Tier) {
 	slices.Sort(*tiers)
 }
 
-func (p *policyReader) readAllow(n ast.Node, r *rule) {
-	p.mapping(n, "allow", fields{
+func (p *policyReader) readAllow(n ast.Node, r *rule) map[string]ast.Node {
+	return p.mapping(n, "allow", fields{
 		"insecure":  func(n ast.Node) { r.insecure = p.boolean(n, "insecure") },
 		"plainHTTP": func(n ast.Node) { r.plainHTTP = p.boolean(n, "plainHTTP") },
 		"capabilities": func(n ast.Node) {
@@ -248,6 +249,43 @@ func (p *policyReader) readAllow(n ast.Node, r *rule) {
 				p.fault(n, "maxMemory: nothing runs without memory")
 			}
 		},
-		"maxCPUs": func(n ast.Node) { r.limits.CPUs = p.count(n, "maxCPUs", cpusMax) },
+		"maxCPUs":  func(n ast.Node) { r.limits.CPUs = p.count(n, "maxCPUs", cpusMax) },
+		"networks": func(n ast.Node) { p.readNetworks(n, &r.limits) },
+		"volumes":  func(n ast.Node) { p.readVolumes(n, &r.limits) },
+	})
+}
+
+func (p *policyReader) readNetworks(n ast.Node, l *Limits) {
+	p.list(n, "networks", func(s string, at ast.Node) {
+		if err := CheckNetwork(s); err != nil {
+			p.fault(at, "networks: %v", err)
+		}
+		l.Networks = append(l.Networks, s)
+	})
+	if len(l.Networks) == 0 {
+		p.fault(n, "networks: the list is empty: to allow loopback alone, say [none]")
+	}
+}
+
+// readVolumes takes no folder that another one allows already: whoever writes /srv:rw and
+// /srv/keys:ro would be mistaken about the latter.
+func (p *policyReader) readVolumes(n ast.Node, l *Limits) {
+	var places []ast.Node
+	l.Volumes = []VolumeRule{}
+	p.list(n, "volumes", func(s string, at ast.Node) {
+		v, err := ParseVolumeRule(s)
+		if err != nil {
+			p.fault(at, "volumes: %v", err)
+			return
+		}
+		for i, other := range l.Volumes {
+			switch {
+			case other.covers(v):
+				p.fault(at, "volumes: %s changes nothing: %s allows it already", v, other)
+			case v.covers(other):
+				p.fault(places[i], "volumes: %s changes nothing: %s allows it already", other, v)
+			}
+		}
+		l.Volumes, places = append(l.Volumes, v), append(places, at)
 	})
 }

@@ -1,6 +1,10 @@
 package trust
 
-import "github.com/goccy/go-yaml/ast"
+import (
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
 
 // checkRule looks for what is missing in a rule or contradicts itself, and fills in
 // what goes without saying.
@@ -26,6 +30,21 @@ func (p *policyReader) checkRule(n ast.Node, d *draft) {
 	}
 	p.checkRequire(n, d)
 	p.checkTiers(d)
+	p.checkAllow(d)
+}
+
+// checkAllow asks that what is allowed exists at a tier of the rule.
+func (p *policyReader) checkAllow(d *draft) {
+	if len(d.tiers) == 0 || d.tiers[0] == TierVM {
+		for _, network := range d.limits.Networks {
+			if network == NetworkHost || strings.HasPrefix(network, NetworkCNI) {
+				p.fault(d.allow["networks"], "rule %q: network %s does not exist at tier vm, the only one of the rule: allow tier ns, or leave it out", d.name, network)
+			}
+		}
+		if len(d.limits.Volumes) > 0 {
+			p.fault(d.allow["volumes"], "rule %q: volumes do not exist at tier vm, the only one of the rule: allow tier ns, or leave them out", d.name)
+		}
+	}
 }
 
 func (p *policyReader) checkRequire(n ast.Node, d *draft) {

@@ -59,6 +59,23 @@ func TestPolicyFaults(t *testing.T) {
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {minVersion: 1.0.0}"), "says not who must have signed"},
 		{rules(open + "\n  colour: red"), "5:3: rule: unknown field \"colour\""},
 		{rules(open + "\n  allow: {network: host}"), "5:11: allow: unknown field \"network\""},
+		{rules(open + "\n  allow: {networks: host}"), "5:21: networks: want a list"},
+		{rules(open + "\n  allow: {networks: []}"), "5:21: networks: the list is empty"},
+		{rules(open + "\n  allow: {networks: [none, bridge]}"), "5:28: networks: network \"bridge\": want none, host, user or cni:NAME"},
+		{rules(open + "\n  allow: {networks: [\"cni:\"]}"), "5:22: networks: network \"cni:\": a CNI network's name"},
+		{rules(open + "\n  allow: {networks: [\"cni:../x\"]}"), "5:22: networks: network \"cni:../x\": a CNI network's name"},
+		{rules(open + "\n  allow: {networks: [none, host]}"), "5:11: rule \"a\": network host does not exist at tier vm"},
+		{rules(open + "\n  tiers: [vm]\n  allow: {networks: [\"cni:a\"]}"), "6:11: rule \"a\": network cni:a does not exist at tier vm"},
+		{rules(open + "\n  allow: {volumes: [\"/srv:ro\"]}"), "5:11: rule \"a\": volumes do not exist at tier vm"},
+		{rules(open + "\n  allow: {volumes: [/srv]}"), "5:21: volumes: \"/srv\": say whether it may be written"},
+		{rules(open + "\n  allow: {volumes: [\"/srv:z\"]}"), "5:21: volumes: \"/srv:z\": say whether"},
+		{rules(open + "\n  allow: {volumes: [\"srv:ro\"]}"), "5:21: volumes: \"srv:ro\": want an absolute path"},
+		{rules(open + "\n  allow: {volumes: [\"/srv/../etc:ro\"]}"), "5:21: volumes: \"/srv/../etc:ro\": want an absolute path"},
+		{rules(open + "\n  allow: {volumes: [\"/srv/:ro\"]}"), "5:21: volumes: \"/srv/:ro\": want an absolute path"},
+		{rules(open + "\n  allow: {volumes: [\"/srv/a*:ro\"]}"), "5:21: volumes: \"/srv/a*:ro\": a wildcard stands for one whole component"},
+		{rules(open + "\n  allow: {volumes: [\"/srv/**:ro\"]}"), "5:21: volumes: \"/srv/**:ro\": a wildcard stands for one whole component"},
+		{rules(open + "\n  tiers: [ns]\n  allow: {volumes: [\"/srv:rw\", \"/srv/keys:ro\"]}"), "6:32: volumes: /srv/keys:ro changes nothing: /srv:rw allows it already"},
+		{rules(open + "\n  tiers: [ns]\n  allow: {volumes: [\"/srv/a:ro\", \"/srv/*:ro\"]}"), "6:21: volumes: /srv/a:ro changes nothing: /srv/*:ro allows it already"},
 		{rules("name: a\n  match: {registry: x}"), "3:11: match: unknown field \"registry\""},
 		{rules("name: a\n  match: {name: \"a/**/b\"}"), "3:17: name \"a/**/b\": ** stands only at the end"},
 		{rules("name: a\n  match: {name: \"a/b*\"}"), "3:17: name \"a/b*\": a wildcard stands for whole"},
@@ -413,7 +430,7 @@ func write(t *testing.T, path, text string) {
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(rules("name: a\n  match: {name: \"a.b/*\", labels: {os: linux}}\n  deny: true", "name: b\n  match: {name: \"**\"}\n  require: {none: true, minVersion: 1.0.0}")))
 	f.Add([]byte(rules("name: a\n  match: {digest: " + digest(nil).String() + "}\n  require: {signers: [" + someKey + "], atLeast: 1, notOlderThan: 9d}")))
-	f.Add([]byte("rules:\n- name: a\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n  minTier: ns\n  allow: {insecure: false, capabilities: [KILL], maxMemory: 1G, maxCPUs: 2}\n"))
+	f.Add([]byte("rules:\n- name: a\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n  minTier: ns\n  allow: {insecure: false, capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, networks: [host, cni:a], volumes: [\"/srv/*:ro\", \"/:ro\"]}\n"))
 	f.Add([]byte("a: &x [*x]\n<<: *x\n!!str b: |\n  c\n"))
 	e := inspected(f, nil, newKeyring(f))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -1,8 +1,6 @@
 package trust
 
 import (
-	"slices"
-
 	"github.com/clearrun/clearrun/image"
 )
 
@@ -26,7 +24,7 @@ type Verdict struct {
 	how    string
 	policy string  // the file
 	rule   string  // its rule
-	limits *Limits // of the policy's rule; nil: none
+	limits *Limits // of the rule; nil: v grants nothing
 }
 
 // Grants reports whether v permits to run the image with the given digest.
@@ -52,8 +50,7 @@ func (v Verdict) Limits() Limits {
 		return Limits{}
 	}
 	l := *v.limits
-	l.Capabilities = slices.Clone(l.Capabilities)
-	return l
+	return l.clone()
 }
 
 // Policy returns the file of the policy that decided; empty: there was none.

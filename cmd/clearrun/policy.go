@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -171,9 +172,34 @@ func printExplanation(w io.Writer, e trust.Explanation) {
 		}
 		fmt.Fprintf(w, "  %s requires: %s\n      found:    %s\n", mark, f.Required, f.Found)
 	}
+	printAllowance(w, e.Allows)
 	if e.Allowed {
 		fmt.Fprintf(w, "\nALLOWED at tier %s: %s\n", e.Tier, e.Decision)
 		return
 	}
 	fmt.Fprintf(w, "\nREFUSED: %s\n", e.Decision)
+}
+
+// printAllowance says what else the rule lets the image have.
+func printAllowance(w io.Writer, a *trust.Allowance) {
+	if a == nil {
+		return
+	}
+	list := []string{"networks " + strings.Join(a.Networks, ", "), a.VolumeWords()}
+	if a.Capabilities != nil {
+		list = append(list, fmt.Sprintf("capabilities %s", a.Capabilities))
+	}
+	if a.MemoryBytes > 0 {
+		list = append(list, "memory "+pod.FormatSize(a.MemoryBytes))
+	}
+	if a.CPUs > 0 {
+		list = append(list, fmt.Sprintf("%d CPUs", a.CPUs))
+	}
+	if a.Insecure {
+		list = append(list, "--insecure-no-verify")
+	}
+	if a.PlainHTTP {
+		list = append(list, "--plain-http")
+	}
+	fmt.Fprintf(w, "  allows: %s\n", strings.Join(list, "; "))
 }

@@ -55,6 +55,19 @@ func TestPolicyCommand(t *testing.T) {
 		{first + "  require: {signers: keyring}\n", []string{"check", img}, 1, []string{"requires: a signature of any key", "found:    no signature", "REFUSED"}},
 		{first + "  require: {signers: keyring}\n", []string{"check", "--insecure-no-verify", img}, 1, []string{"does not allow it"}},
 		{first + "  require: {none: true}\n", []string{"check", "--signature", filepath.Join(dir, "absent"), img}, 125, []string{"absent"}},
+		{first + "  require: {none: true}\n", []string{"check", img}, 0, []string{"allows: networks none, user; no volumes\n"}},
+		{
+			first + "  require: {none: true}\n  tiers: [ns]\n  allow: {networks: [host], volumes: [\"/srv:ro\"], capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, insecure: true, plainHTTP: true}\n",
+			[]string{"check", img},
+			0,
+			[]string{"allows: networks host; volumes /srv:ro; capabilities [KILL]; memory 1G; 2 CPUs; --insecure-no-verify; --plain-http\n"},
+		},
+		{
+			first + "  require: {none: true}\n  tiers: [ns]\n  allow: {networks: [host], volumes: [\"/srv:ro\"]}\n",
+			[]string{"check", "--json", img},
+			0,
+			[]string{`"networks": [`, `"/srv:ro"`, `"insecure": false`, `"capabilities": null`},
+		},
 		{first + "  require: {none: true}\n", []string{"check"}, 125, []string{"want one image"}},
 		{first + "  require: {none: true}\n", []string{"approve"}, 125, []string{"unknown command"}},
 	} {
