@@ -25,7 +25,7 @@ import (
 type Evidence struct {
 	source   image.Digest
 	name     image.Name // that the signatures were checked for; empty: they know no names
-	cosign   bool       // they are cosign's
+	cosign   bool       // they are cosign's, or would be: it is an OCI image
 	verified bool       // signatures were looked at
 	at       time.Time  // when
 	good     []vouch

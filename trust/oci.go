@@ -10,7 +10,9 @@ import (
 
 // UnsignedOCI is Unsigned for an OCI image, whose bytes its reader has held against the
 // manifest's digest already.
-func UnsignedOCI(manifest image.Digest) Evidence { return Evidence{source: manifest} }
+func UnsignedOCI(manifest image.Digest) Evidence {
+	return Evidence{source: manifest, cosign: true}
+}
 
 // ExamineOCI checks cosign's signatures. subjects are what may have been signed: the
 // manifest that runs, which the Evidence is about, then the indexes that led to it. name

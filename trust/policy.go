@@ -36,9 +36,10 @@ type rule struct {
 
 // match says which images a rule is about. What is not given fits every image.
 type match struct {
-	name   pattern
-	digest image.Digest
-	labels []image.NameValue
+	name     pattern
+	registry registryPattern
+	digest   image.Digest
+	labels   []image.NameValue
 }
 
 // requirement is what must be known of an image.
@@ -108,6 +109,14 @@ func (m match) misfit(r Request) string {
 	if len(m.name) > 0 && !m.name.fits(r.Name) {
 		return fmt.Sprintf("name %s does not fit %s", r.Name, m.name)
 	}
+	if m.registry != "" {
+		switch in := r.registry(); {
+		case in == "":
+			return fmt.Sprintf("is no OCI image of a registry, such as %s", m.registry)
+		case !m.registry.covers(in):
+			return fmt.Sprintf("registry %s does not fit %s", in, m.registry)
+		}
+	}
 	if !m.digest.IsZero() && m.digest != r.Digest {
 		return fmt.Sprintf("digest is not %s", m.digest)
 	}
@@ -125,7 +134,14 @@ func (m match) misfit(r Request) string {
 
 // covers reports whether m fits whatever other fits.
 func (m match) covers(other match) bool {
-	if len(m.name) > 0 && (len(other.name) == 0 && !m.name.all() || len(other.name) > 0 && !m.name.covers(other.name)) {
+	names := other.name
+	if other.registry != "" && (len(names) == 0 || names.all()) {
+		names = other.registry.names()
+	}
+	if len(m.name) > 0 && (len(names) == 0 && !m.name.all() || len(names) > 0 && !m.name.covers(names)) {
+		return false
+	}
+	if m.registry != "" && (other.registry == "" || !m.registry.covers(other.registry)) {
 		return false
 	}
 	if !m.digest.IsZero() && m.digest != other.digest {

@@ -64,8 +64,9 @@ type draft struct {
 	rule
 	minTier Tier
 	at      map[string]ast.Node // the rule's fields
-	require map[string]ast.Node // those of its requirement
-	allow   map[string]ast.Node // and of what it allows
+	matchAt map[string]ast.Node // those of its match
+	require map[string]ast.Node // of its requirement
+	allow   map[string]ast.Node // of what it allows
 }
 
 func (p *policyReader) readRules(n ast.Node) {
@@ -91,7 +92,7 @@ func (p *policyReader) readRule(n ast.Node) *draft {
 	d.line, _ = position(n)
 	d.at = p.mapping(n, "rule", fields{
 		"name":    func(n ast.Node) { d.name, _ = p.text(n, "name") },
-		"match":   func(n ast.Node) { p.readMatch(n, &d.match) },
+		"match":   func(n ast.Node) { d.matchAt = p.readMatch(n, &d.match) },
 		"deny":    func(n ast.Node) { d.deny = p.boolean(n, "deny") },
 		"require": func(n ast.Node) { d.require = p.readRequire(n, &d.rule.require) },
 		"tiers":   func(n ast.Node) { p.readTiers(n, &d.tiers) },
@@ -101,8 +102,8 @@ func (p *policyReader) readRule(n ast.Node) *draft {
 	return d
 }
 
-func (p *policyReader) readMatch(n ast.Node, m *match) {
-	p.mapping(n, "match", fields{
+func (p *policyReader) readMatch(n ast.Node, m *match) map[string]ast.Node {
+	return p.mapping(n, "match", fields{
 		"name": func(n ast.Node) {
 			s, ok := p.text(n, "name")
 			if !ok {
@@ -110,6 +111,16 @@ func (p *policyReader) readMatch(n ast.Node, m *match) {
 			}
 			var err error
 			if m.name, err = parsePattern(s); err != nil {
+				p.fault(n, "%v", err)
+			}
+		},
+		"registry": func(n ast.Node) {
+			s, ok := p.text(n, "registry")
+			if !ok {
+				return
+			}
+			var err error
+			if m.registry, err = parseRegistryPattern(s); err != nil {
 				p.fault(n, "%v", err)
 			}
 		},

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -17,7 +18,10 @@ func (p *policyReader) checkRule(n ast.Node, d *draft) {
 			p.fault(d.at["name"], "rule %q: line %d has a rule of this name already", d.name, earlier.line)
 		}
 	}
-	if m := d.match; len(m.name) == 0 && m.digest.IsZero() && len(m.labels) == 0 {
+	if why := d.match.contradiction(); why != "" {
+		p.fault(d.matchAt["registry"], "rule %q: %s", d.name, why)
+	}
+	if m := d.match; len(m.name) == 0 && m.registry == "" && m.digest.IsZero() && len(m.labels) == 0 {
 		p.fault(n, "rule %q: says not which images it is about: match: {name: \"**\"} is every image", d.name)
 	}
 	if d.deny {
@@ -73,6 +77,30 @@ func (p *policyReader) checkRequire(n ast.Node, d *draft) {
 	if q.signers != nil && q.atLeast > len(q.signers) {
 		p.fault(at("atLeast"), "rule %q: atLeast %d of %d signers can never be met", d.name, q.atLeast, len(q.signers))
 	}
+	p.checkKinds(d, at)
+}
+
+// openPGPDigits is the length of a fingerprint that only an OpenPGP key has: that of version 4. Those
+// of version 6 are as long as a cosign key's.
+const openPGPDigits = 40
+
+// checkKinds looks for what neither kind of signature can meet: OpenPGP's are dated, and on
+// ACIs; cosign's bear annotations, and are on OCI images.
+func (p *policyReader) checkKinds(d *draft, at func(string) ast.Node) {
+	q := &d.rule.require
+	isOpenPGP := func(fpr string) bool { return len(fpr) == openPGPDigits }
+	openPGP := q.signers != nil && !slices.ContainsFunc(q.signers, func(fpr string) bool { return !isOpenPGP(fpr) })
+	dated, annotated, oci := q.fresh != (freshness{}), len(q.annotations) > 0, d.match.registry != ""
+	switch {
+	case dated && annotated:
+		p.fault(at("notOlderThan"), "rule %q: notOlderThan and annotations can never both be met: OpenPGP signatures have no annotations, cosign's no date", d.name)
+	case dated && oci:
+		p.fault(at("notOlderThan"), "rule %q: notOlderThan can never be met by images of a registry: cosign's signatures have no date", d.name)
+	case openPGP && annotated:
+		p.fault(at("annotations"), "rule %q: annotations can never be met: its signers are OpenPGP keys, whose signatures have none", d.name)
+	case openPGP && oci:
+		p.fault(at("signers"), "rule %q: its signers are OpenPGP keys, which sign ACIs, but it matches OCI images of a registry alone", d.name)
+	}
 }
 
 // checkTiers turns tiers and minTier, of which either may be missing, into the list
@@ -81,6 +109,8 @@ func (p *policyReader) checkTiers(d *draft) {
 	switch {
 	case d.tiers == nil && d.minTier == 0:
 		d.tiers = []Tier{noPolicyTier}
+	case d.tiers == nil && d.minTier == TierHost:
+		p.fault(d.at["minTier"], "rule %q: tier host isolates nothing and must be listed: tiers: [host, ns, vm]", d.name)
 	case d.tiers == nil:
 		for t := d.minTier; t <= TierVM; t++ {
 			d.tiers = append(d.tiers, t)

@@ -76,7 +76,21 @@ func TestPolicyFaults(t *testing.T) {
 		{rules(open + "\n  allow: {volumes: [\"/srv/**:ro\"]}"), "5:21: volumes: \"/srv/**:ro\": a wildcard stands for one whole component"},
 		{rules(open + "\n  tiers: [ns]\n  allow: {volumes: [\"/srv:rw\", \"/srv/keys:ro\"]}"), "6:32: volumes: /srv/keys:ro changes nothing: /srv:rw allows it already"},
 		{rules(open + "\n  tiers: [ns]\n  allow: {volumes: [\"/srv/a:ro\", \"/srv/*:ro\"]}"), "6:21: volumes: /srv/a:ro changes nothing: /srv/*:ro allows it already"},
-		{rules("name: a\n  match: {registry: x}"), "3:11: match: unknown field \"registry\""},
+		{rules("name: a\n  match: {colour: x}"), "3:11: match: unknown field \"colour\""},
+		{rules("name: a\n  match: {registry: \"a*.b\"}"), "3:21: registry \"a*.b\": a wildcard stands for one whole label"},
+		{rules("name: a\n  match: {registry: \"a.b:0\"}"), "3:21: registry \"a.b:0\": want HOST or HOST:PORT"},
+		{rules("name: a\n  match: {registry: \"a.b:*\"}"), "3:21: registry \"a.b:*\": want HOST or HOST:PORT"},
+		{rules("name: a\n  match: {registry: a.b/c}"), "3:21: registry \"a.b/c\": want HOST or HOST:PORT"},
+		{rules("name: a\n  match: {registry: a..b}"), "3:21: registry \"a..b\": want HOST or HOST:PORT"},
+		{rules("name: a\n  match: {name: a.c/**, registry: \"*.b\"}\n  deny: true"), "3:25: rule \"a\": name a.c/** is in no registry *.b"},
+		{rules("name: a\n  match: {name: a.b, registry: a.b}\n  deny: true"), "3:22: rule \"a\": name a.b is in no registry a.b"},
+		{rules("name: a\n  match: {registry: a.b}\n  require: {signers: keyring, notOlderThan: 9d}"), "4:31: rule \"a\": notOlderThan can never be met by images of a registry"},
+		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, notOlderThan: 9d, annotations: {a: b}}"), "4:31: rule \"a\": notOlderThan and annotations can never both"},
+		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: [" + someKey + "], annotations: {a: b}}"), "rule \"a\": annotations can never be met: its signers are OpenPGP keys"},
+		{rules("name: a\n  match: {registry: a.b}\n  require: {signers: [" + someKey + "]}"), "4:13: rule \"a\": its signers are OpenPGP keys"},
+		{rules(open + "\n  minTier: host"), "5:3: rule \"a\": tier host isolates nothing and must be listed"},
+		{rules(open + "\n  tiers: [\"*\"]"), "5:11: tiers: tier \"*\": want vm, ns or host"},
+		{rules(open + "\n  tiers: [host]\n  minTier: ns"), "5:3: rule \"a\": tier host is less than minTier ns"},
 		{rules("name: a\n  match: {name: \"a/**/b\"}"), "3:17: name \"a/**/b\": ** stands only at the end"},
 		{rules("name: a\n  match: {name: \"a/b*\"}"), "3:17: name \"a/b*\": a wildcard stands for whole"},
 		{rules("name: a\n  match: {name: \"A/b\"}"), "3:17: name \"A/b\""},
@@ -158,6 +172,20 @@ func TestReach(t *testing.T) {
 		{`digest: ` + id, `name: a.b/c, digest: ` + id, true},
 		{`name: a.b/c, digest: ` + id, `digest: ` + id, false},
 		{`digest: ` + id, `name: "**"`, false},
+		{`registry: a.b`, `registry: a.b`, true},
+		{`registry: a.b`, `registry: a.b, name: a.b/c`, true},
+		{`registry: "*.b"`, `registry: a.b`, true},
+		{`registry: a.b`, `registry: "*.b"`, false},
+		{`registry: "*.b"`, `registry: c.a.b`, false},
+		{`registry: "*.b"`, `registry: "a.b:1"`, false},
+		{`registry: "*.b:1"`, `registry: "a.b:1"`, true},
+		{`registry: a.b`, `name: a.b/c`, false}, // an ACI may be called that
+		{`name: a.b/**`, `registry: a.b`, true},
+		{`name: a.b/**`, `registry: a.b, name: "**"`, true},
+		{`name: a.b/**`, `registry: "*.b"`, false},
+		{`name: a.b/*`, `registry: a.b`, false},
+		{`name: "*/**"`, `registry: "*.b"`, true},
+		{`name: "**"`, `registry: a.b`, true},
 	} {
 		text := rules("name: one\n  match: {"+tc.earlier+"}\n  deny: true", "name: two\n  match: {"+tc.later+"}\n  deny: true")
 		_, err := trust.ParsePolicy("f", []byte(text), pod.Vocabulary())
@@ -165,6 +193,11 @@ func TestReach(t *testing.T) {
 			t.Errorf("%s then %s: %v", tc.earlier, tc.later, err)
 		}
 	}
+}
+
+// oci makes the request one for an unsigned OCI image.
+func oci(name image.Name) func(*trust.Request) {
+	return func(r *trust.Request) { r.Name, r.Source, r.Evidence = name, r.Digest, trust.UnsignedOCI(r.Digest) }
 }
 
 // TestPrecedence states which rule decides, and what about, without any signature.
@@ -234,6 +267,14 @@ func TestPrecedence(t *testing.T) {
 		{"all of match must fit", rules(none("one", "name: \"**\", labels: {os: linux}, digest: "+digest(nil).String(), ""), rest), nil, trust.TierVM, `rule "rest"`},
 		{"a registry is a component", rules(none("one", "name: example.com/**", "")), func(r *trust.Request) { r.Name = "example.com:5000/app" }, 0, "!no rule"},
 		{"with its port", rules(none("one", "name: \"example.com:5000/*\"", "")), func(r *trust.Request) { r.Name = "example.com:5000/app" }, trust.TierVM, `rule "one"`},
+		{"an ACI has no registry", rules(none("one", "registry: example.com", ""), rest), nil, trust.TierVM, `rule "rest"`},
+		{"an OCI image has", rules(none("one", "registry: example.com", ""), rest), oci("example.com/app"), trust.TierVM, `rule "one"`},
+		{"another registry", rules(none("one", "registry: example.com", ""), rest), oci("example.org/app"), trust.TierVM, `rule "rest"`},
+		{"the same host at another port", rules(none("one", "registry: example.com", ""), rest), oci("example.com:5000/app"), trust.TierVM, `rule "rest"`},
+		{"the same host and port", rules(none("one", "registry: \"example.com:5000\"", ""), rest), oci("example.com:5000/app"), trust.TierVM, `rule "one"`},
+		{"one label of a host", rules(none("one", "registry: \"*.example.com\"", ""), rest), oci("eu.example.com/app"), trust.TierVM, `rule "one"`},
+		{"not two", rules(none("one", "registry: \"*.example.com\"", ""), rest), oci("a.eu.example.com/app"), trust.TierVM, `rule "rest"`},
+		{"registry and name", rules(none("one", "registry: \"*.com\", name: \"*/app\"", ""), rest), oci("example.com/app/x"), trust.TierVM, `rule "rest"`},
 		{"other bytes", rules(rest), func(r *trust.Request) { r.Source = digest(nil) }, 0, "!changed while it was read"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
