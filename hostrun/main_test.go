@@ -114,6 +114,7 @@ const policyNS = `rules:
   match: {name: "**"}
   require: {none: true}
   tiers: [ns]
+  allow: {networks: [none, user, host], volumes: ["/:rw"]}
 `
 
 // openPod makes the Pod of an image.

@@ -2,7 +2,6 @@ package pod
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/clearrun/clearrun/trust"
@@ -13,34 +12,22 @@ import (
 type Network string
 
 const (
-	NetworkNone Network = "none" // a loopback interface of its own; what every app gets by default
-	NetworkHost Network = "host" // the host's interfaces and abstract sockets
-	NetworkUser Network = "user" // out through a process of the user's (pasta)
-
-	cniPrefix = "cni:"
+	NetworkNone Network = trust.NetworkNone // a loopback interface of its own; what every app gets by default
+	NetworkHost Network = trust.NetworkHost // the host's interfaces and abstract sockets
+	NetworkUser Network = trust.NetworkUser // out through a process of the user's (pasta)
 )
-
-// networkName is what CNI allows as the name of a network (CNI spec, section 1).
-var networkName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 // ParseNetwork reads the value of --network. Empty: none.
 func ParseNetwork(s string) (Network, error) {
-	switch n := Network(s); n {
-	case "":
+	if s == "" {
 		return NetworkNone, nil
-	case NetworkNone, NetworkHost, NetworkUser:
-		return n, nil
-	default:
-		if name := n.CNI(); name != "" && networkName.MatchString(name) {
-			return n, nil
-		}
 	}
-	return "", fmt.Errorf("network %q: want none, host, user or cni:NAME", s)
+	return Network(s), trust.CheckNetwork(s)
 }
 
 // CNI is the name of the network configuration; empty: it is another kind of network.
 func (n Network) CNI() string {
-	name, found := strings.CutPrefix(string(n), cniPrefix)
+	name, found := strings.CutPrefix(string(n), trust.NetworkCNI)
 	if !found {
 		return ""
 	}

@@ -57,7 +57,7 @@ var cniName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 func CheckNetwork(s string) error {
 	if name, ok := strings.CutPrefix(s, NetworkCNI); ok {
 		if !cniName.MatchString(name) {
-			return fmt.Errorf("network %q: a CNI network's name begins with a letter or digit and holds letters, digits, _ . and -", s)
+			return fmt.Errorf("network %q: want cni:NAME, of letters, digits, _ . and -, the first a letter or digit", s)
 		}
 		return nil
 	}

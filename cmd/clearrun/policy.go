@@ -81,6 +81,7 @@ type checkOptions struct {
 	fetchOptions
 	registryOptions
 	tierOptions
+	surroundings
 	signature string
 	insecure  bool
 	asJSON    bool
@@ -91,6 +92,7 @@ func (o *checkOptions) flags(io stdio) *pflag.FlagSet {
 		"Explain rule by rule whether clearrun IMAGE may run, without running it. Exit code 0: it may, 1: it is refused.",
 		&o.globals, io)
 	o.tierOptions.addTo(f)
+	o.surroundings.addTo(f)
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)
@@ -142,7 +144,7 @@ func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) 
 		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
 		AskedTier: tier, InsecureNoVerify: o.insecure,
 	}
-	if err := errors.Join(o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
+	if err := errors.Join(o.surroundings.apply(&po.Overrides), o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return trust.Explanation{}, err
 	}
 	return pod.Check(context.Background(), po)

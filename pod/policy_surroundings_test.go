@@ -1,0 +1,75 @@
+package pod_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/clearrun/clearrun/image/acitest"
+	"github.com/clearrun/clearrun/pod"
+)
+
+// TestPolicyHoldsSurroundings asks for networks and volumes that a rule allows, and does not.
+func TestPolicyHoldsSurroundings(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []string{"open", "secret"} {
+		if err := os.Mkdir(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("../secret", filepath.Join(dir, "open", "link")); err != nil {
+		t.Fatal(err)
+	}
+	volume := func(path string, readOnly bool) pod.Overrides {
+		return pod.Overrides{Volumes: []pod.Volume{{Source: filepath.Join(dir, path), Target: "/v", ReadOnly: readOnly}}}
+	}
+	open := "volumes: [\"" + dir + "/open:rw\", \"" + dir + ":ro\"]"
+	for _, tc := range []struct {
+		name, tier, allow string
+		overrides         pod.Overrides
+		want              string // of the error
+	}{
+		{"nothing", "ns", "", pod.Overrides{}, ""},
+		{"no network", "ns", "", pod.Overrides{Network: "none"}, ""},
+		{"no network of the listed", "ns", "networks: [host]", pod.Overrides{Network: "none"}, ""},
+		{"host network by default", "ns", "", pod.Overrides{Network: "host"}, "allows networks none, user; asked for: host"},
+		{"host network", "ns", "networks: [host]", pod.Overrides{Network: "host"}, ""},
+		{"CNI by default", "ns", "", pod.Overrides{Network: "cni:a"}, "asked for: cni:a"},
+		{"another CNI network", "ns", "networks: [\"cni:a\"]", pod.Overrides{Network: "cni:b"}, "allows networks cni:a; asked for: cni:b"},
+		{"tier host has the host's", "host", "", pod.Overrides{}, ""},
+		{"volume by default", "ns", "", volume("open", true), "allows no volumes; asked for: " + dir + "/open:ro"},
+		{"volume at tier host", "host", "", volume("open", true), "allows no volumes"},
+		{"volume", "ns", open, volume("open", false), ""},
+		{"read-only volume", "ns", open, volume("secret", true), ""},
+		{"written", "ns", open, volume("secret", false), "asked for: " + dir + "/secret:rw"},
+		{"written by a link", "ns", open, volume("open/link", false), "asked for: " + dir + "/secret:rw"},
+		{"written by dots", "ns", open, volume("open/../secret", false), "asked for: " + dir + "/secret:rw"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			h := newHost(t)
+			data := acitest.Tar(t, acitest.Manifest("example.com/app", appJSON), acitest.Dir("rootfs"))
+			h.write("app.aci", data)
+			h.sign("app.aci.asc", data)
+			rule := "require: {signers: keyring}\n  tiers: [" + tc.tier + "]"
+			if tc.allow != "" {
+				rule += "\n  allow: {" + tc.allow + "}"
+			}
+			o := h.options()
+			o.Policy, o.Overrides = policy(t, rule), tc.overrides
+			e, err := pod.Check(context.Background(), o)
+			if err != nil || e.Allowed != (tc.want == "") || !e.Allowed && !strings.Contains(e.Decision, tc.want) {
+				t.Errorf("Check: %+v, %v", e, err)
+			}
+			if tc.want != "" {
+				h.refuse(o, tc.want)
+				return
+			}
+			h.open(o)
+		})
+	}
+}
