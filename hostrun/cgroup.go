@@ -74,11 +74,12 @@ func (h hierarchies) dirs() map[string]string {
 type cgroup struct {
 	paths map[string]string // by controller; "" is version 2's
 	pure  bool
+	held  []*os.File // locks of tier host
 }
 
 // joinCgroup makes a cgroup with the limits of r and puts the process pid into it.
 // What killed runs have left is removed first.
-func joinCgroup(pid int, r pod.Resources) (_ *cgroup, err error) {
+func joinCgroup(pid int, r pod.Resources, host bool) (_ *cgroup, err error) {
 	h := findHierarchies(cgroupRoot)
 	lock, err := h.lock()
 	if err != nil {
@@ -100,12 +101,23 @@ func joinCgroup(pid int, r pod.Resources) (_ *cgroup, err error) {
 		}
 	}()
 	name := fmt.Sprintf("%d-%s", pid, rand.Text()[:8])
+	if host {
+		name = hostCgroup + name
+	}
 	for controller, dir := range h.dirs() {
 		path := filepath.Join(dir, cgroupParent, name)
 		if err := os.Mkdir(path, 0o755); err != nil {
 			return nil, fmt.Errorf("make a cgroup: %w", err)
 		}
 		c.paths[controller] = path
+		if !host {
+			continue
+		}
+		held, err := hold(path)
+		if err != nil {
+			return nil, fmt.Errorf("lock a cgroup: %w", err)
+		}
+		c.held = append(c.held, held)
 	}
 	if err := c.limit(r); err != nil {
 		return nil, err
@@ -170,7 +182,10 @@ func (h hierarchies) sweep() {
 		}
 		for _, e := range entries {
 			if e.IsDir() {
-				_ = unix.Rmdir(filepath.Join(parent, e.Name()))
+				path := filepath.Join(parent, e.Name())
+				if unix.Rmdir(path) == unix.EBUSY {
+					killAbandoned(path) // and removed by the start after this one
+				}
 			}
 		}
 	}
@@ -257,6 +272,7 @@ const removePatience = 2 * time.Second
 // remove removes the cgroup. One that cannot be removed is left to the next start.
 func (c *cgroup) remove() {
 	deadline := time.Now().Add(removePatience)
+	defer closeAll(c.held)
 	for _, path := range c.paths {
 		for delay := 100 * time.Microsecond; ; delay *= 2 {
 			err := unix.Rmdir(path)

@@ -10,12 +10,14 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
 	"github.com/clearrun/clearrun/pod"
+	"github.com/clearrun/clearrun/trust"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
@@ -26,6 +28,7 @@ type container struct {
 	stderr  strings.Builder          // of PID 1 itself; to be read when it has ended
 	waited  chan struct{}            // closed when it has been reaped
 	killing sync.Once
+	host    bool // it is no PID 1, but the parent of an app at tier host
 }
 
 // ports are PID 1's connections in the order of its descriptors, from 3 on
@@ -34,9 +37,12 @@ var ports = [...]uint32{proto.ControlPort, proto.StdinPort, proto.StdoutPort, pr
 
 // namespaces that PID 1 starts in. It makes that of cgroups itself, once it is in its
 // cgroup.
-func namespaces(n pod.Network) uintptr {
+func namespaces(p *pod.Pod) uintptr {
+	if p.Verdict.Tier() == trust.TierHost {
+		return unix.CLONE_NEWNS
+	}
 	flags := uintptr(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS)
-	if n != pod.NetworkHost {
+	if p.Network != pod.NetworkHost {
 		flags |= unix.CLONE_NEWNET
 	}
 	return flags
@@ -44,8 +50,8 @@ func namespaces(n pod.Network) uintptr {
 
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, flags uintptr, mounts []*os.File) (_ *container, err error) {
-	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{})}
+func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File) (_ *container, err error) {
+	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{}), host: p.Verdict.Tier() == trust.TierHost}
 	var theirs []*os.File
 	defer func() {
 		for _, f := range theirs {
@@ -65,7 +71,7 @@ func startContainer(b *bundle.Bundle, flags uintptr, mounts []*os.File) (_ *cont
 			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
 		}
 	}
-	if err := c.start(b, flags, slices.Concat(theirs, mounts)); err != nil {
+	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts)); err != nil {
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
 	go func() {
@@ -92,13 +98,17 @@ func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File) err
 	c.cmd = &exec.Cmd{
 		Path:       fmt.Sprintf("/proc/self/fd/%d", high),
 		Args:       []string{"clearrun-init"},
-		Env:        []string{"CLEARRUN_CONTAINER=ns"},
+		Env:        []string{"CLEARRUN_CONTAINER=" + c.tier().String()},
 		Dir:        "/",
 		Stderr:     &c.stderr,
 		ExtraFiles: files,
 		SysProcAttr: &syscall.SysProcAttr{
 			Setsid: true, Pdeathsig: syscall.SIGKILL, Cloneflags: flags,
 		},
+	}
+	if c.host {
+		// The end of its connections tells it, and it ends the others first.
+		c.cmd.SysProcAttr.Pdeathsig = 0
 	}
 	return c.cmd.Start()
 }
@@ -126,9 +136,26 @@ func (c *container) accept(start *proto.Start) attach.Accept {
 	}
 }
 
+func (c *container) tier() trust.Tier {
+	if c.host {
+		return trust.TierHost
+	}
+	return trust.TierNS
+}
+
+// killPatience bounds how long the parent of an app at tier host may take to end it.
+const killPatience = 10 * time.Second
+
 // kill ends PID 1, and with it all processes of its namespace, and reaps it.
 func (c *container) kill() {
 	c.killing.Do(func() {
+		if c.host {
+			c.closeConns()
+			select {
+			case <-c.waited:
+			case <-time.After(killPatience):
+			}
+		}
 		_ = c.cmd.Process.Kill()
 		<-c.waited
 		c.closeConns()

@@ -32,8 +32,8 @@ type Options struct {
 // or 126 or 127 if the command cannot be executed or found. When ctx ends, so does
 // the container, with context.Cause(ctx) as the error.
 func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
-	if !p.Permits() || p.Verdict.Tier() != trust.TierNS {
-		return ExitFailure, errors.New("refused: no verdict permits this image in a container")
+	if !p.Permits() || p.Verdict.Tier() != trust.TierNS && p.Verdict.Tier() != trust.TierHost {
+		return ExitFailure, errors.New("refused: no verdict permits this image on the host's kernel")
 	}
 	if os.Geteuid() != 0 {
 		return ExitFailure, errNotRoot
@@ -55,9 +55,10 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	return run(ctx, p, o, start, image)
 }
 
-var errNotRoot = errors.New("tier ns needs root: run clearrun by sudo, or ask for tier vm (--vm), which needs no more than access to /dev/kvm")
+var errNotRoot = errors.New("tiers ns and host need root: run clearrun by sudo, or ask for tier vm (--vm), which needs no more than access to /dev/kvm")
 
 func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image) (int, error) {
+	host := p.Verdict.Tier() == trust.TierHost
 	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -65,13 +66,20 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 	if err != nil {
 		return ExitFailure, err
 	}
-	defer closeAll(volumes)
-	c, err := startContainer(o.Bundle, namespaces(p.Network), append([]*os.File{image.mount}, volumes...))
+	defer func() { closeAll(volumes) }()
+	if host {
+		trees, err := openHostTrees()
+		if err != nil {
+			return ExitFailure, err
+		}
+		volumes = append(trees, volumes...)
+	}
+	c, err := startContainer(o.Bundle, p, append([]*os.File{image.mount}, volumes...))
 	if err != nil {
 		return ExitFailure, err
 	}
 	defer c.kill()
-	group, err := joinCgroup(c.pid(), p.Resources)
+	group, err := joinCgroup(c.pid(), p.Resources, host)
 	if err != nil {
 		return ExitFailure, err
 	}
@@ -96,6 +104,13 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
 	start := attach.StartMessage(p, s)
 	start.WallClock = 0 // the host's clock is right, and its own
+	for _, v := range p.Volumes {
+		start.Volumes = append(start.Volumes, proto.Volume{Target: v.Target})
+	}
+	start.HostNetwork = p.Network == pod.NetworkHost
+	if p.Verdict.Tier() == trust.TierHost {
+		return start, hostStart(start, p)
+	}
 	start.MaskedPaths = []string{
 		"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
 		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
@@ -107,11 +122,10 @@ func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
 		return nil, err
 	}
 	start.Seccomp = string(filter)
-	for _, v := range p.Volumes {
-		start.Volumes = append(start.Volumes, proto.Volume{Target: v.Target})
-	}
-	start.HostNetwork = p.Network == pod.NetworkHost
 	start.OverlaySize = overlaySize(p.Resources.MemoryBytes)
+	if start.HostNetwork {
+		return start, hostFiles(start)
+	}
 	return start, nil
 }
 

@@ -3,6 +3,7 @@ package pod
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 	if err != nil {
 		return fail(err)
 	}
-	iso, err := isolate(app.Isolators)
+	iso, err := isolate(app.Isolators, baseCapabilities(verdict.Tier()))
 	if err != nil {
 		return fail(err)
 	}
@@ -72,7 +73,7 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
 	}
-	if p.Hostname, err = hostname(meta.Name, o.Hostname); err != nil {
+	if p.Hostname, err = hostname(meta.Name, o.Hostname, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if err := p.Resources.override(o); err != nil {
@@ -249,7 +250,13 @@ func (a *App) overrideUser(o Overrides) error {
 const hostnameMax = 64
 
 // hostname checks the user's choice, or makes one of the image's name.
-func hostname(name image.Name, chosen string) (string, error) {
+func hostname(name image.Name, chosen string, tier trust.Tier) (string, error) {
+	if tier == trust.TierHost {
+		if chosen != "" {
+			return "", errors.New("host name: tier host has the host's: leave it out, or ask for tier ns (--ns), where the policy allows it")
+		}
+		return os.Hostname()
+	}
 	if chosen == "" {
 		return hostnameOf(name), nil
 	}

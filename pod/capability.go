@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/clearrun/clearrun/trust"
 )
 
 // CapabilitySet is a set of Linux capabilities: bit n stands for capability n of
@@ -33,6 +35,15 @@ func DefaultCapabilities() CapabilitySet {
 		return 0 // unreachable; a name that is wrong grants nothing
 	}
 	return set
+}
+
+// baseCapabilities are the default ones, and at tier host all: an agent of the host's is
+// kept from nothing that it was not told to do without.
+func baseCapabilities(tier trust.Tier) CapabilitySet {
+	if tier == trust.TierHost {
+		return AllCapabilities()
+	}
+	return DefaultCapabilities()
 }
 
 // AllCapabilities returns every capability known by name.

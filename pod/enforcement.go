@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/clearrun/clearrun/image"
+	"github.com/clearrun/clearrun/trust"
 )
 
 // Enforcement is what became of one isolator of the image.
@@ -30,6 +31,10 @@ const (
 // enforcement compares what the isolators ask for with what p has come to.
 func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforcement {
 	var report []Enforcement
+	host := p.Verdict.Tier() == trust.TierHost
+	if host {
+		report = append(report, Enforcement{"isolation", Unenforced, "tier host keeps the app apart from nothing: its root is verified, and it is a process of the host"})
+	}
 	for _, i := range isolators {
 		e := Enforcement{Name: i.Name}
 		switch i.Name {
@@ -49,6 +54,9 @@ func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforceme
 		}
 		if e.State != Unenforced && (e.Name == isolatorMemory && iso.memory == 0 || e.Name == isolatorCPU && iso.cpus == 0) {
 			e.State, e.Detail = Enforced, "asks for no limit"
+		}
+		if host && (i.Name == isolatorRetain || i.Name == isolatorRemove) {
+			e.State = Unenforced // it sees the host's processes and devices
 		}
 		report = append(report, e)
 	}

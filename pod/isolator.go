@@ -28,10 +28,10 @@ type isolation struct {
 	noNewPrivileges bool
 }
 
-// isolate reads the isolators. Without a capability set the app gets the default one:
-// a retain-set is all that it gets, a remove-set is taken away from the default.
-func isolate(isolators []image.Isolator) (isolation, error) {
-	iso := isolation{capabilities: DefaultCapabilities()}
+// isolate reads the isolators. Without a capability set the app gets base: a retain-set
+// is all that it gets, a remove-set is taken away from base.
+func isolate(isolators []image.Isolator, base CapabilitySet) (isolation, error) {
+	iso := isolation{capabilities: base}
 	var retain, remove CapabilitySet
 	var retained, removed bool
 	for _, i := range isolators {

@@ -40,7 +40,7 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	if err != nil {
 		return err
 	}
-	asked := p.App.Capabilities & (added | ^DefaultCapabilities())
+	asked := p.App.Capabilities & (added | ^baseCapabilities(p.Verdict.Tier()))
 	if excess := asked &^ allowed; excess != 0 {
 		return &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
 	}

@@ -14,13 +14,15 @@ type app struct {
 	pidfd int // signals reach the process that was started, and no later namesake
 	// master is the app's terminal, or -1.
 	master int
+	// host says that this process is not PID 1, but one of the host's.
+	host bool
 	// input may be nil; outputs hold stdout and stderr, or the terminal's output.
 	input   *stream
 	outputs []*stream
 }
 
 // startApp executes the command of start with its streams connected to io.
-func startApp(start *proto.Start, io stdio) (*app, error) {
+func (p platform) startApp(start *proto.Start, io stdio) (*app, error) {
 	id, err := imageAccounts().identify(start.User, start.Group)
 	if err != nil {
 		return nil, err
@@ -28,7 +30,7 @@ func startApp(start *proto.Start, io stdio) (*app, error) {
 	if len(start.SupplementaryGIDs) > 0 {
 		id.groups = append(id.groups, start.SupplementaryGIDs...)
 	}
-	a := &app{pidfd: -1, master: -1}
+	a := &app{pidfd: -1, master: -1, host: p.host}
 	var files []uintptr
 	if start.TTY {
 		files, err = a.connectTerminal(start, io, id)
@@ -67,6 +69,9 @@ func (a *app) attributes(start *proto.Start, id *identity) *syscall.SysProcAttr 
 		Setsid:  true,
 		Setctty: start.TTY, // Ctty 0: the child's stdin
 		PidFD:   &a.pidfd,
+	}
+	if a.host {
+		sys.Pdeathsig = syscall.SIGKILL // PID 1 takes everybody with it anyway
 	}
 	if id.isRoot() {
 		return sys
@@ -136,8 +141,10 @@ func (a *app) connectTerminal(start *proto.Start, io stdio, id *identity) ([]uin
 	if err := giveTo(terminal, id); err != nil {
 		return nil, err
 	}
-	if err := bindConsole(path); err != nil {
-		return nil, err
+	if !a.host { // that is the host's own
+		if err := bindConsole(path); err != nil {
+			return nil, err
+		}
 	}
 	a.resize(&proto.Resize{Rows: start.Rows, Cols: start.Cols})
 	if io.stdin >= 0 {

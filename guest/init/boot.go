@@ -21,6 +21,8 @@ type platform struct {
 	confine func(*proto.Start) error
 	// shared says that the kernel is the host's, and not the app's alone.
 	shared bool
+	// host says that the app is to see all of the host but its files (tier host).
+	host bool
 }
 
 // boot runs the app from the first mount to the host's last word. It returns when
@@ -139,21 +141,23 @@ func (p platform) launch(start *proto.Start) (*app, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := setUpSystem(start); err != nil {
-		return nil, err
+	if !p.host {
+		if err := setUpSystem(start); err != nil {
+			return nil, err
+		}
 	}
 	if err := enterRoot(p.mountImage, start); err != nil {
 		return nil, err
 	}
 	p.watch.mark(stageRoot)
-	if err := populateRoot(start, p.shared); err != nil {
+	if err := p.populateRoot(start); err != nil {
 		return nil, err
 	}
 	p.watch.mark(stageMounted)
 	if err := io.await(); err != nil {
 		return nil, err
 	}
-	return startApp(start, io)
+	return p.startApp(start, io)
 }
 
 // awaitClose returns when the host has read everything and closed the connection.

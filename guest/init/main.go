@@ -1,4 +1,5 @@
-// Command init is PID 1 of clearrun's VM, and of the containers of tier ns. It
+// Command init is PID 1 of clearrun's VM and of the containers of tier ns, and the
+// parent of an app at tier host. It
 // mounts the app's root, asks the host what to run (over vsock, or a socket that it
 // inherits), runs it as a container's process would be run, carries its
 // standard streams, reaps what it leaves behind, reports how it ended and
@@ -25,11 +26,16 @@ import (
 const rootDevice = "/dev/vda"
 
 func main() {
+	tier, contained := syscall.Getenv(containerVariable)
+	if tier == tierHost {
+		boot(hostProcess())
+		return
+	}
 	if unix.Getpid() != 1 {
 		print("clearrun init: this is PID 1 of a VM or container; it would restart this machine\n")
 		return
 	}
-	if _, found := syscall.Getenv(containerVariable); found {
+	if contained {
 		boot(container())
 		return
 	}

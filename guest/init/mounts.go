@@ -110,13 +110,15 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 // populateRoot mounts and makes everything that an app finds in its root beside the
 // image. It runs inside that root, so that a symbolic link of the image
 // leads nowhere that the app could not reach.
-func populateRoot(start *proto.Start, shared bool) error {
+func (p platform) populateRoot(start *proto.Start) error {
 	unix.Umask(0) // modes below are meant as they stand
-	if err := mountAll(appMounts()); err != nil {
-		return err
-	}
-	if err := makeDevices(); err != nil {
-		return err
+	if !p.host {  // its /proc, /sys and /dev are among the volumes
+		if err := mountAll(appMounts()); err != nil {
+			return err
+		}
+		if err := makeDevices(); err != nil {
+			return err
+		}
 	}
 	if err := writeFiles(start); err != nil {
 		return err
@@ -132,7 +134,7 @@ func populateRoot(start *proto.Start, shared bool) error {
 		return err
 	}
 	var flags uintptr
-	if shared {
+	if p.shared {
 		if err := protectDevices(); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ type server struct {
 
 	status unix.WaitStatus
 	ended  bool // status is set
+	alone  bool // there are no children
 	killed bool // the host asked for SIGKILL
 	polled []unix.PollFd
 }
@@ -33,6 +34,7 @@ func serve(control int, a *app) (*proto.Exit, error) {
 			return nil, fail("serve", "poll", err)
 		}
 		if gone := s.step(); gone {
+			s.abandon()
 			return nil, nil
 		}
 	}
@@ -61,6 +63,10 @@ func (s *server) reap() {
 		switch {
 		case err == unix.EINTR:
 		case err != nil || pid == 0: // ECHILD: the app and all the others are gone
+			s.alone = err == unix.ECHILD
+			if s.app.host && s.ended && !s.alone {
+				killChildren() // the orphans of those that were killed before
+			}
 			return
 		case pid == s.app.pid:
 			s.appEnded(status)
@@ -70,7 +76,7 @@ func (s *server) reap() {
 
 // finished reports whether the app and its output have ended.
 func (s *server) finished() bool {
-	if !s.ended {
+	if !s.ended || s.app.host && !s.alone {
 		return false
 	}
 	for _, out := range s.app.outputs {
@@ -139,9 +145,27 @@ func (s *server) step() (gone bool) {
 // come to their ends.
 func (s *server) appEnded(status unix.WaitStatus) {
 	s.status, s.ended = status, true
-	_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: nothing was left
+	if s.app.host {
+		killChildren()
+	} else {
+		_ = unix.Kill(-1, unix.SIGKILL) // ESRCH: nothing was left
+	}
 	if in := s.app.input; in != nil {
 		in.end()
+	}
+}
+
+// abandon ends the app when nobody waits for it any more. The end of PID 1 does that by
+// itself.
+func (s *server) abandon() {
+	if !s.app.host {
+		return
+	}
+	for killChildren() {
+		_, err := unix.Wait4(-1, nil, 0, nil)
+		if err != nil && err != unix.EINTR {
+			return
+		}
 	}
 }
 

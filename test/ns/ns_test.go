@@ -156,6 +156,40 @@ func TestKilledLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestKilledHostRunLeavesNothing kills clearrun at tier host, whose processes no
+// namespace ends.
+func TestKilledHostRunLeavesNothing(t *testing.T) {
+	l := newLab(t, "[host]")
+	mark := "sleep 87654" + strings.TrimLeft(filepath.Base(l.dir), "0")
+	cmd := l.command("setsid sh -c '"+mark+"; true' & echo ready; "+mark+"; true", "--host")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(patience); len(processes(t, mark)) > 0; pause() {
+		if time.Now().After(deadline) {
+			t.Fatalf("processes live on: %v", processes(t, mark))
+		}
+	}
+	out, err := l.command("true", "--host", "--strict").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "isolation") {
+		t.Errorf("--strict: %v: %s", err, out)
+	}
+	if out, err := l.command("echo $0 ran", "--host").CombinedOutput(); err != nil || string(out) != "sh ran\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // emptyCgroups lists those of containers that have no process.
 func emptyCgroups(t *testing.T) (empty []string) {
 	t.Helper()
