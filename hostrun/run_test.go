@@ -228,7 +228,7 @@ func TestWritableLayerIsBounded(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	aci := setUp(t)
-	vm := openPod(t, aci, strings.Replace(policyNS, "[ns]", "[vm]", 1), pod.Overrides{})
+	vm := openPod(t, aci, strings.Split(strings.Replace(policyNS, "[ns]", "[vm]", 1), "  allow")[0], pod.Overrides{})
 	for name, p := range map[string]*pod.Pod{"no verdict": {}, "a verdict for a VM": vm} {
 		if code, err := hostrun.Run(t.Context(), p, hostrun.Options{Bundle: shared.host}); code != hostrun.ExitFailure || err == nil || !strings.Contains(err.Error(), "verdict") {
 			t.Errorf("%s: exit code %d, %v", name, code, err)

@@ -29,6 +29,9 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	if err := p.Resources.restrict(l, p.Verdict.Tier()); err != nil {
 		return err
 	}
+	if err := p.restrictSharing(l); err != nil {
+		return err
+	}
 	if l.Capabilities == nil {
 		return nil
 	}
@@ -45,6 +48,22 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 		return &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
 	}
 	p.App.Capabilities &= allowed
+	return nil
+}
+
+// restrictSharing holds what the app shares with the host against l. A rule that lists
+// tier host means the host's network, too: there is no other.
+func (p *Pod) restrictSharing(l trust.Limits) error {
+	if p.Verdict.Tier() != trust.TierHost {
+		if err := l.AllowsNetwork(string(p.Network)); err != nil {
+			return err
+		}
+	}
+	for _, v := range p.Volumes {
+		if err := l.AllowsVolume(v.Source, v.ReadOnly); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -82,3 +82,21 @@ func TestNetworks(t *testing.T) {
 		}
 	}
 }
+
+// TestSharingNeedsARule asks for what the rule of an image does not allow.
+func TestSharingNeedsARule(t *testing.T) {
+	dir := t.TempDir()
+	p := &Pod{Network: NetworkHost, Volumes: []Volume{{Source: dir, Target: "/x"}}}
+	var limits trust.Limits
+	if err := p.restrict(limits, Overrides{}); err == nil || !strings.Contains(err.Error(), "host") {
+		t.Errorf("the host's network: %v", err)
+	}
+	p.Network = NetworkNone
+	if err := p.restrict(limits, Overrides{}); err == nil || !strings.Contains(err.Error(), "no volumes") {
+		t.Errorf("a volume: %v", err)
+	}
+	p.Volumes = nil
+	if err := p.restrict(limits, Overrides{}); err != nil {
+		t.Errorf("neither: %v", err)
+	}
+}
