@@ -3,12 +3,15 @@ package trust
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,6 +38,24 @@ func (l *Log) Verify() (LogSummary, error) {
 		return sum, fmt.Errorf("decision log: %w", err)
 	}
 	return sum, nil
+}
+
+// VerifyNoted is Verify, and asks besides that the log still holds the record with a hash that was
+// noted elsewhere: whoever can write the log can forge a chain, but not to that hash.
+func (l *Log) VerifyNoted(hash string) (LogSummary, error) {
+	if b, err := hex.DecodeString(hash); err != nil || len(b) != sha256.Size {
+		return LogSummary{}, fmt.Errorf("decision log: hash %.80q: want the %d hex digits that clearrun log verify prints", hash, hashTextLen)
+	}
+	hash = strings.ToLower(hash)
+	found := hash == genesis() // it was noted before the first record
+	sum, err := l.Each(func(r Record) error {
+		found = found || r.Hash == hash
+		return nil
+	})
+	if err == nil && !found {
+		sum.Faults = append(sum.Faults, fmt.Sprintf("no record has the noted hash %s: it was removed, or it or one before it was forged; or it is older than record %d, the oldest that is kept", hash, sum.First))
+	}
+	return sum, err
 }
 
 // Each reads the log in order and hands over each record that is whole.

@@ -131,6 +131,13 @@ func TestLogCommand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, out = output(t, "--config-dir", dir, "log", "verify")
+	_, noted, _ := strings.Cut(strings.TrimSpace(out), "last hash ")
+	for hash, want := range map[string]int{noted: 0, strings.ToUpper(noted): 0, strings.Repeat("0", 64): 0, strings.Repeat("1", 64): 1, "12": 125} {
+		if code, out := output(t, "--config-dir", dir, "log", "verify", "--head", hash); code != want {
+			t.Errorf("noted %s: %d, %s", hash, code, out)
+		}
+	}
 	if err := os.WriteFile(path, []byte(strings.Replace(string(data), `"trusted":`, `"trusted" :`, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func logCommand(args []string, g globals, io stdio) (int, error) {
 		case "verify":
 			return logVerify(args[1:], g, io)
 		case "--help", "-h", "help":
-			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun log show [--json]\n  clearrun log verify [--json]\n", text)
+			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun log show [--json]\n  clearrun log verify [--head HASH] [--json]\n", text)
 			return 0, nil
 		}
 		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want log show or verify", args[0])
@@ -103,9 +103,10 @@ func printRecord(w io.Writer, r trust.Record) error {
 }
 
 func logVerify(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("log verify [--json]",
+	f := newFlags("log verify [--head HASH] [--json]",
 		"Look for records that were changed, removed, added or moved. Exit code 0: there are none, 1: there are.\n"+
 			"Note the last hash elsewhere: who can write the log can forge all of it, but not to have that hash.", &g, io)
+	noted := f.String("head", "", "a last hash that was noted earlier: its record must still be there")
 	asJSON := f.Bool("json", false, "print JSON")
 	if err := f.Parse(args); err != nil {
 		return vmrun.ExitFailure, err
@@ -117,7 +118,11 @@ func logVerify(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	sum, err := l.Verify()
+	verify := l.Verify
+	if *noted != "" {
+		verify = func() (trust.LogSummary, error) { return l.VerifyNoted(*noted) }
+	}
+	sum, err := verify()
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
