@@ -79,8 +79,11 @@ type cgroup struct {
 
 // joinCgroup makes a cgroup with the limits of r and puts the process pid into it.
 // What killed runs have left is removed first.
-func joinCgroup(pid int, r pod.Resources, host bool) (_ *cgroup, err error) {
-	h := findHierarchies(cgroupRoot)
+func joinCgroup(pid int, r pod.Resources, host bool) (*cgroup, error) {
+	return findHierarchies(cgroupRoot).join(pid, r, host)
+}
+
+func (h hierarchies) join(pid int, r pod.Resources, host bool) (_ *cgroup, err error) {
 	lock, err := h.lock()
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)

@@ -74,6 +74,7 @@ func TestSurroundings(t *testing.T) {
 		{"capabilities", pod.Overrides{CapDrop: []string{"ALL"}, CapAdd: []string{"KILL"}}, "grep CapBnd /proc/self/status", "CapBnd:\t0000000000000020\n"},
 		{"no new privileges", pod.Overrides{NoNewPrivileges: true, User: "worker"}, "/bin/probe euid", "1234\n"},
 		{"set-user-ID", pod.Overrides{User: "worker"}, "/bin/probe euid", "0\n"},
+		{"time namespace", pod.Overrides{}, fmt.Sprintf("test $(/bin/busybox readlink /proc/self/ns/time) != %s && echo own", link("/proc/self/ns/time")), "own\n"},
 		{"one cgroup namespace", pod.Overrides{}, "grep -vc ':/$' /proc/self/cgroup; true", "0\n"},
 		{"limits", pod.Overrides{Rlimits: []pod.Rlimit{{Resource: unix.RLIMIT_NOFILE, Soft: 77, Hard: 88}}}, "ulimit -n; ulimit -Hn", "77\n88\n"},
 	} {
@@ -234,4 +235,13 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: exit code %d, %v", name, code, err)
 		}
 	}
+}
+
+// link is where a symbolic link leads to.
+func link(path string) string {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "nowhere"
+	}
+	return target
 }

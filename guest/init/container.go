@@ -65,6 +65,10 @@ func leaveHost(start *proto.Start) error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil && err != unix.EINVAL {
 		return fail("container", "make a cgroup namespace", err)
 	}
+	// For the app: this process stays where it is (time_namespaces(7)).
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil && err != unix.EINVAL {
+		return fail("container", "make a time namespace", err)
+	}
 	if err := forgetRights(); err != nil {
 		return err
 	}
