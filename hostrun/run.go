@@ -38,6 +38,9 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if os.Geteuid() != 0 {
 		return ExitFailure, errNotRoot
 	}
+	if p.Network == pod.NetworkUser || p.Network.CNI() != "" {
+		return ExitFailure, fmt.Errorf("network %s is not part of this version: use none or host, where the policy allows it", p.Network)
+	}
 	start, err := startMessage(p, o.Streams)
 	if err != nil {
 		return ExitFailure, err
