@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os/signal"
@@ -36,26 +35,7 @@ which the first six digits do.`
 
 // imageCommand is `clearrun image`.
 func imageCommand(args []string, g globals, io stdio) (int, error) {
-	var names []string
-	for _, c := range imageCommands() {
-		if len(args) > 0 && args[0] == c.name {
-			return c.run(args[1:], g, io)
-		}
-		names = append(names, c.name)
-	}
-	want := "want image " + strings.Join(names, ", ")
-	if len(args) == 0 {
-		return vmrun.ExitFailure, errors.New(want + "; see clearrun image --help")
-	}
-	switch args[0] {
-	case "--help", "-h", "help":
-		fmt.Fprint(io.out, "Keep images in the store.\n\nUsage:\n")
-		for _, c := range imageCommands() {
-			fmt.Fprintf(io.out, "  clearrun image %-8s %s\n", c.name, c.summary)
-		}
-		return 0, nil
-	}
-	return vmrun.ExitFailure, fmt.Errorf("unknown command %q: %s", args[0], want)
+	return group{"image", "Keep images in the store.", imageCommands()}.run(args, g, io)
 }
 
 // storeCommand is what the commands that look after the store have in common.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -15,19 +14,10 @@ import (
 func logCommand(args []string, g globals, io stdio) (int, error) {
 	const text = "The log of what was asked for, what was decided and how it ended: /var/lib/clearrun/log for root,\n" +
 		"~/.local/state/clearrun/log for a user, or log in --config-dir."
-	if len(args) > 0 {
-		switch args[0] {
-		case "show":
-			return logShow(args[1:], g, io)
-		case "verify":
-			return logVerify(args[1:], g, io)
-		case "--help", "-h", "help":
-			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun log show [--json]\n  clearrun log verify [--head HASH] [--json]\n", text)
-			return 0, nil
-		}
-		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want log show or verify", args[0])
-	}
-	return vmrun.ExitFailure, errors.New("want log show or verify; see clearrun log --help")
+	return group{"log", text, []command{
+		{"show", "show each decision, the oldest first", logShow},
+		{"verify", "look for records that were changed, removed, added or moved", logVerify},
+	}}.run(args, g, io)
 }
 
 func (g globals) log() (*trust.Log, error) {

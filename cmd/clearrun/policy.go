@@ -22,19 +22,10 @@ const exitRefused = 1
 func policyCommand(args []string, g globals, io stdio) (int, error) {
 	const text = "Check the policy that says which images may run: policy.yaml in --config-dir or\n" +
 		"/etc/clearrun; a user's own in ~/.config/clearrun counts if there is neither."
-	if len(args) > 0 {
-		switch args[0] {
-		case "check":
-			return policyCheck(args[1:], g, io)
-		case "lint":
-			return policyLint(args[1:], g, io)
-		case "--help", "-h", "help":
-			fmt.Fprintf(io.out, "%s\n\nUsage:\n  clearrun policy check [--json] IMAGE\n  clearrun policy lint [FILE]\n", text)
-			return 0, nil
-		}
-		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want policy check or lint", args[0])
-	}
-	return vmrun.ExitFailure, errors.New("want policy check or lint; see clearrun policy --help")
+	return group{"policy", text, []command{
+		{"check", "explain rule by rule whether an image may run, without running it", policyCheck},
+		{"lint", "look for mistakes in a policy file", policyLint},
+	}}.run(args, g, io)
 }
 
 // policy reads the policy in force; nil: there is none.

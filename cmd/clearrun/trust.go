@@ -16,32 +16,13 @@ import (
 func trustCommand(args []string, g globals, std stdio) (int, error) {
 	const text = "Manage the keys that may sign images: OpenPGP keys for ACIs, cosign keys for OCI images.\n" +
 		"Root's are the system's, in /etc/clearrun/trust.d; a user's own lie in ~/.config/clearrun/trust.d and come on top."
-	const usage = `
-  clearrun trust add (--prefix NAME | --root) KEYFILE
-  clearrun trust list [--json]
-  clearrun trust show [--json] (FINGERPRINT | KEYFILE)
-  clearrun trust remove (--prefix NAME | --root) FINGERPRINT
-  clearrun trust revoke [--reason TEXT] FINGERPRINT
-`
-	if len(args) > 0 {
-		switch args[0] {
-		case "add":
-			return trustAdd(args[1:], g, std)
-		case "list":
-			return trustList(args[1:], g, std)
-		case "show":
-			return trustShow(args[1:], g, std)
-		case "remove":
-			return trustRemove(args[1:], g, std)
-		case "revoke":
-			return trustRevoke(args[1:], g, std)
-		case "--help", "-h", "help":
-			fmt.Fprintf(std.out, "%s\n\nUsage:%s", text, usage)
-			return 0, nil
-		}
-		return vmrun.ExitFailure, fmt.Errorf("unknown command %q: want trust add, list, show, remove or revoke", args[0])
-	}
-	return vmrun.ExitFailure, errors.New("want trust add, list, show, remove or revoke; see clearrun trust --help")
+	return group{"trust", text, []command{
+		{"add", "trust the keys in a file for a name and what is below it, or with --root for every image", trustAdd},
+		{"list", "list the trusted keys", trustList},
+		{"show", "show a trusted key, or those in a file without trusting them", trustShow},
+		{"remove", "trust a key no longer for a name", trustRemove},
+		{"revoke", "trust a key for nothing, whoever else trusts it", trustRevoke},
+	}}.run(args, g, std)
 }
 
 // scope is what a key may sign: a name prefix, or everything.
