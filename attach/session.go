@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 // message.
 type Session struct {
 	start   *proto.Start
+	stop    unix.Signal // what SIGTERM means to the app
 	streams Streams
 	accept  Accept
 	conns   chan guestConn     // as the guest opens them; closed when there will be none any more
@@ -46,10 +48,11 @@ type guestConn struct {
 // it is for. It fails when there will be none any more.
 type Accept func() (port uint32, conn *net.UnixConn, err error)
 
-// New makes a session that tells PID 1 start and connects its streams to streams.
-func New(start *proto.Start, streams Streams, accept Accept) *Session {
+// New makes a session that tells PID 1 start and connects its streams to streams. The app
+// gets stop for each SIGTERM; zero: SIGTERM.
+func New(start *proto.Start, stop unix.Signal, streams Streams, accept Accept) *Session {
 	return &Session{
-		start: start, streams: streams, accept: accept,
+		start: start, stop: cmp.Or(stop, unix.SIGTERM), streams: streams, accept: accept,
 		seen: map[uint32]bool{}, conns: make(chan guestConn), inbox: make(chan proto.Message), done: make(chan struct{}),
 	}
 }
@@ -243,6 +246,8 @@ func (s *Session) signal(sig os.Signal) error {
 		}
 		rows, cols := s.streams.WindowSize()
 		return s.tell(&proto.Resize{Rows: rows, Cols: cols})
+	case s.started && sig == unix.SIGTERM:
+		return s.tell(&proto.Signal{Signal: uint32(s.stop)})
 	case s.started:
 		return s.tell(&proto.Signal{Signal: n})
 	}

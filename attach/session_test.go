@@ -29,7 +29,7 @@ func newConversation(t *testing.T, app pod.App, o Streams) (*Session, *testGuest
 	g := &testGuest{t, make(chan guestConn)}
 	t.Cleanup(func() { close(g.conns) })
 	p := &pod.Pod{App: app, Hostname: "test", Image: image.Meta{}}
-	return New(StartMessage(p, o), o, func() (uint32, *net.UnixConn, error) {
+	return New(StartMessage(p, o), app.StopSignal, o, func() (uint32, *net.UnixConn, error) {
 		c, ok := <-g.conns
 		if !ok {
 			return 0, nil, ErrGone

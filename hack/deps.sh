@@ -17,14 +17,18 @@ packages=(
 	lz4:/usr/bin/lz4
 	skopeo:/usr/bin/skopeo
 	umoci:/usr/bin/umoci
+	buildah:/usr/bin/buildah
+	libdevmapper1.02.1:/lib/x86_64-linux-gnu/libdevmapper.so.1.02.1
 	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
 	qemu-system-x86:/usr/bin/qemu-system-x86_64
 )
 
 # Packages whose files go into images of the tests. They are not installed: their
-# servers would start. Of docker-registry the program alone is used.
-unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1 docker-registry)
+# servers would start. Of docker-registry the program alone is used; docker's daemon runs from
+# build/tools/docker.
+unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libatomic1 docker-registry
+	docker.io containerd runc)
 if [ "${1:-}" = demo ]; then
 	packages=(gnupg:/usr/bin/gpg)
 	unpacked=()
@@ -47,17 +51,26 @@ unfetched=()
 for p in "${unpacked[@]}"; do
 	compgen -G "$debs/${p}_*.deb" >/dev/null || unfetched+=("$p")
 done
-# unpack_registry takes the program out of its package.
-unpack_registry() {
-	[ ${#unpacked[@]} != 0 ] && [ ! -e build/tools/docker-registry ] || return 0
+# unpack_tools takes out of their packages the programs that tests start.
+unpack_tools() {
+	[ ${#unpacked[@]} != 0 ] || return 0
 	mkdir -p build/tools
-	dpkg-deb --fsys-tarfile "$debs"/docker-registry_*.deb | tar --extract --to-stdout ./usr/bin/docker-registry >build/tools/registry.new
-	chmod +x build/tools/registry.new
-	mv build/tools/registry.new build/tools/docker-registry
+	if [ ! -e build/tools/docker-registry ]; then
+		dpkg-deb --fsys-tarfile "$debs"/docker-registry_*.deb | tar --extract --to-stdout ./usr/bin/docker-registry >build/tools/registry.new
+		chmod +x build/tools/registry.new
+		mv build/tools/registry.new build/tools/docker-registry
+	fi
+	if [ ! -e build/tools/docker ]; then
+		rm -rf build/tools/docker.new
+		for p in docker.io containerd runc; do
+			dpkg-deb --extract "$debs/${p}"_*.deb build/tools/docker.new
+		done
+		mv build/tools/docker.new build/tools/docker
+	fi
 }
 
 if [ ${#missing[@]} = 0 ] && [ ${#unfetched[@]} = 0 ]; then
-	unpack_registry
+	unpack_tools
 	exit 0
 fi
 
@@ -87,4 +100,4 @@ if [ ${#unfetched[@]} != 0 ]; then
 		exit 1
 	fi
 fi
-unpack_registry
+unpack_tools

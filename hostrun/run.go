@@ -90,7 +90,7 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 		c.kill() // a cgroup with processes stays
 		group.remove()
 	}()
-	outcome := attach.New(start, o.Streams, c.accept(start)).Serve(ctx)
+	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()
 	switch {
 	case outcome.Exit != nil:

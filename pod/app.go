@@ -1,5 +1,7 @@
 package pod
 
+import "golang.org/x/sys/unix"
+
 // App is the program to run, with the image's wishes and the user's overrides
 // already merged and checked.
 type App struct {
@@ -23,6 +25,10 @@ type App struct {
 
 	// TTY asks for a terminal, Stdin for the input to be passed on.
 	TTY, Stdin bool
+
+	// StopSignal is what the app gets in place of SIGTERM when it is asked to end (OCI:
+	// StopSignal). Never zero in a Pod that New made.
+	StopSignal unix.Signal
 }
 
 // Rlimit is one resource limit; Resource is Linux's number for it (RLIMIT_NOFILE

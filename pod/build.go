@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,7 @@ type Overrides struct {
 	Hostname     string
 	ReadOnlyRoot bool
 	TTY, Stdin   bool
+	StopSignal   string // name or number; replaces the image's
 
 	Network string   // as ParseNetwork reads it; empty: the tier's default
 	Volumes []Volume // Source is made absolute
@@ -147,6 +149,9 @@ func mergeApp(meta image.Meta, from image.App, iso isolation, o Overrides) (App,
 	}
 	if app.Capabilities, err = changeCapabilities(iso.capabilities, o); err != nil {
 		return app, err
+	}
+	if app.StopSignal, err = ParseSignal(cmp.Or(o.StopSignal, from.StopSignal, "SIGTERM")); err != nil {
+		return app, fmt.Errorf("stop signal: %w", err)
 	}
 	for _, dir := range []string{from.WorkingDirectory, o.Dir} {
 		if dir == "" {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/clearrun/clearrun/image/acitest"
 	"github.com/clearrun/clearrun/pod"
 )
@@ -44,6 +46,7 @@ func TestMapping(t *testing.T) {
 	image := pod.App{
 		Exec: []string{"/bin/app", "-v"}, Env: []string{"PATH=/bin", "AC_APP_NAME=my_app.v1", "A=1"}, Dir: "/srv/www",
 		User: "web", Group: "/srv", SupplementaryGIDs: []uint32{4, 5}, Capabilities: caps("NET_ADMIN", "KILL"), NoNewPrivileges: true,
+		StopSignal: unix.SIGTERM,
 	}
 	for _, tc := range []struct {
 		name      string

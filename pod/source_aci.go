@@ -116,7 +116,7 @@ func readSignature(path string) ([]byte, error) {
 func openFile(ctx context.Context, path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, image.WithoutPath(err)
 	}
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
@@ -143,13 +143,4 @@ func openFile(ctx context.Context, path string) (*os.File, error) {
 		return nil, errors.Join(err, copied.Close())
 	}
 	return copied, nil
-}
-
-// pathless takes the path out of an error whose context names it already.
-func pathless(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }

@@ -122,7 +122,7 @@ func (a *BootApp) serve(ctx context.Context, m *monitor) <-chan attach.Outcome {
 		Umask: 0o022, WallClock: time.Now().UnixNano(),
 	}
 	streams := attach.Streams{Stdout: io.Discard, Stderr: io.Discard}
-	go func() { said <- attach.New(start, streams, m.accept).Serve(ctx) }()
+	go func() { said <- attach.New(start, 0, streams, m.accept).Serve(ctx) }()
 	return said
 }
 

@@ -62,7 +62,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	defer m.kill()
 	// Nothing is masked in /proc and /sys, unlike the OCI defaults: the guest's kernel
 	// serves this app alone, and each masked path would cost a mount.
-	outcome := attach.New(attach.StartMessage(p, o.Streams), o.Streams, m.accept).Serve(ctx)
+	outcome := attach.New(attach.StartMessage(p, o.Streams), p.App.StopSignal, o.Streams, m.accept).Serve(ctx)
 	if o.OnReport != nil {
 		m.awaitExit(reportGrace)
 		if r, err := m.report(); err == nil {

@@ -20,6 +20,9 @@ import (
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
+// defaultStopTimeout is that of docker stop.
+const defaultStopTimeout = 10 * time.Second
+
 // exitTimeout is the exit code after --timeout, as of timeout(1).
 const exitTimeout = 124
 
@@ -40,6 +43,8 @@ type runOptions struct {
 	noNewPrivileges   bool
 	capAdd, capDrop   []string
 	timeout           time.Duration
+	stopSignal        string
+	stopTimeout       time.Duration
 	signature         string
 	insecure          bool
 	verbose           bool
@@ -66,7 +71,9 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.StringArrayVar(&o.capAdd, "cap-add", nil, "add a Linux capability, or ALL")
 	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "drop a Linux capability, or ALL")
 	f.BoolVar(&o.noNewPrivileges, "no-new-privileges", false, "make set-user-ID programs powerless")
-	f.DurationVar(&o.timeout, "timeout", 0, "end the run after this time, such as 90s or 5m (exit code 124)")
+	f.DurationVar(&o.timeout, "timeout", 0, "ask the app to end after this time, such as 90s or 5m (exit code 124)")
+	f.StringVar(&o.stopSignal, "stop-signal", "", "what the app gets when it is asked to end (default: the image's, or SIGTERM)")
+	f.DurationVar(&o.stopTimeout, "stop-timeout", defaultStopTimeout, "how long after --timeout the app may take to end")
 	f.StringVar(&o.signature, "signature", "", "detached signature of an ACI (default IMAGE.asc)")
 	f.BoolVar(&o.insecure, "insecure-no-verify", false, "run the image without checking who signed it, this once")
 	f.BoolVar(&o.console, "console", false, "show the guest kernel's console on stderr")
@@ -95,8 +102,10 @@ func runCommand(args []string, g globals, io stdio) (int, error) {
 	if f.Changed("cpus") && o.cpus == 0 {
 		return vmrun.ExitFailure, fmt.Errorf("--cpus 0: want 1 to %d", maxCPUs)
 	}
-	if o.timeout < 0 {
-		return vmrun.ExitFailure, fmt.Errorf("--timeout %v: want a time, such as 90s or 5m", o.timeout)
+	for option, d := range map[string]time.Duration{"timeout": o.timeout, "stop-timeout": o.stopTimeout} {
+		if d < 0 {
+			return vmrun.ExitFailure, fmt.Errorf("--%s %v: want a time, such as 90s or 5m", option, d)
+		}
 	}
 	overrides, err := o.overrides(appArgs)
 	if err != nil {
@@ -110,9 +119,7 @@ func runCommand(args []string, g globals, io stdio) (int, error) {
 	signals := watchSignals(cancel)
 	defer signals.stop()
 	if o.timeout > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeoutCause(ctx, o.timeout, errTimeout)
-		defer stop()
+		defer signals.stopAfter(o.timeout, o.stopTimeout)()
 	}
 	code, err := o.execute(ctx, image, overrides, signals, io)
 	return o.conclude(code, err)
@@ -160,6 +167,7 @@ func (o *runOptions) overrides(args []string) (pod.Overrides, error) {
 		Args: args, Dir: o.workdir, User: o.user, CPUs: o.cpus, Hostname: o.hostname,
 		CapAdd: o.capAdd, CapDrop: o.capDrop, NoNewPrivileges: o.noNewPrivileges,
 		ReadOnlyRoot: o.readOnly, Strict: o.strict, TTY: o.tty, Stdin: o.interactive,
+		StopSignal: o.stopSignal,
 	}
 	if o.entrypoint != "" {
 		v.Entrypoint = []string{o.entrypoint}
@@ -222,7 +230,12 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 	o.announce(p, io)
 	code, err := vmrun.ExitFailure, o.isolation.report(p)
 	if err == nil {
-		code, err = o.conclude(o.runPod(ctx, p, b, s, io))
+		s.running.Store(true)
+		code, err = o.runPod(ctx, p, b, s, io)
+		if s.expired.Load() {
+			err = errTimeout
+		}
+		code, err = o.conclude(code, err)
 	}
 	return code, errors.Join(err, d.exited(code, err))
 }

@@ -42,7 +42,7 @@ type files interface {
 func OpenLayout(dir string, limits image.Limits) (*Layout, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, pathless(err)
+		return nil, image.WithoutPath(err)
 	}
 	return newLayout(folder{root}, limits)
 }
@@ -89,7 +89,7 @@ func readLayout(f files, limits image.Limits) (*Layout, error) {
 func readSmall(f files, name string, limit int64) ([]byte, error) {
 	r, size, err := f.open(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, pathless(err))
+		return nil, fmt.Errorf("%s: %w", name, image.WithoutPath(err))
 	}
 	defer r.Close()
 	if size > limit {
@@ -110,7 +110,7 @@ func (l *Layout) Open(_ context.Context, d v1.Descriptor) (io.ReadCloser, error)
 	}
 	r, size, err := l.files.open(path.Join(blobsDir, string(digest.Algorithm()), digest.Hex()))
 	if err != nil {
-		return nil, pathless(err)
+		return nil, image.WithoutPath(err)
 	}
 	if size != d.Size {
 		return nil, errors.Join(fmt.Errorf("has %d bytes, its descriptor says %d", size, d.Size), r.Close())
@@ -225,13 +225,4 @@ func (f folder) open(name string) (io.ReadCloser, int64, error) {
 		return nil, 0, errors.Join(err, file.Close())
 	}
 	return file, info.Size(), nil
-}
-
-// pathless takes the path out of an error whose context names it already.
-func pathless(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
 }
