@@ -18,6 +18,8 @@ type Layer struct {
 
 	tar  io.ReaderAt
 	size int64
+	// plain says that no name in the tar is a whiteout.
+	plain bool
 }
 
 // NewLayer describes size bytes of uncompressed tar.
@@ -40,7 +42,13 @@ func (l Layer) Open() *io.SectionReader {
 // HasWhiteouts tells whether names in the tar that begin with ".wh." hide files of the
 // layers below (OCI image-spec, layer.md). In an ACI, whose root is a folder of the
 // tar, they are files like others.
-func (l Layer) HasWhiteouts() bool { return l.Root == "" }
+func (l Layer) HasWhiteouts() bool { return l.Root == "" && !l.plain }
+
+// Plain returns the layer without whiteouts: all names in it are of files.
+func (l Layer) Plain() Layer {
+	l.plain = true
+	return l
+}
 
 // Image is an image whose bytes were read to the end and found well formed. It does
 // not change; what its methods return are copies.

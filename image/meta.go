@@ -15,6 +15,11 @@ type Meta struct {
 	Labels      []NameValue `json:"labels,omitempty"`
 	Annotations []NameValue `json:"annotations,omitempty"`
 	Apps        []App       `json:"apps,omitempty"`
+	// ID is the digest of the image alone, where Digest covers what it depends on as well.
+	// Zero: Digest does.
+	ID Digest `json:"id,omitzero"`
+	// Dependencies are images whose roots lie below this one's, lowest first (appc).
+	Dependencies []Dependency `json:"dependencies,omitempty"`
 	// PathWhitelist, if not empty, lists the only paths that exist in the rendered
 	// root, absolute and clean (appc: pathWhitelist). Their parents exist too.
 	PathWhitelist []string `json:"pathWhitelist,omitempty"`
@@ -104,6 +109,10 @@ func (m Meta) Label(name string) (string, bool) {
 func (m Meta) clone() Meta {
 	m.Labels = slices.Clone(m.Labels)
 	m.Annotations = slices.Clone(m.Annotations)
+	m.Dependencies = slices.Clone(m.Dependencies)
+	for i := range m.Dependencies {
+		m.Dependencies[i].Labels = slices.Clone(m.Dependencies[i].Labels)
+	}
 	m.PathWhitelist = slices.Clone(m.PathWhitelist)
 	m.Apps = slices.Clone(m.Apps)
 	for i := range m.Apps {

@@ -25,6 +25,8 @@ type site struct {
 	mu    sync.Mutex
 	files map[string][]byte
 	asked []string
+	// rewrite says which file is meant by a path; nil: that of the path.
+	rewrite func(path string) string
 }
 
 func newSite(t *testing.T) *site {
@@ -33,7 +35,11 @@ func newSite(t *testing.T) *site {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.asked = append(s.asked, r.URL.String())
-		data, ok := s.files[r.URL.Path]
+		path := r.URL.Path
+		if s.rewrite != nil {
+			path = s.rewrite(path)
+		}
+		data, ok := s.files[path]
 		if !ok {
 			http.NotFound(w, r)
 			return

@@ -41,6 +41,10 @@ type Options struct {
 	Limits image.Limits
 
 	Overrides Overrides
+	// above are the images that this one is a dependency of, the outermost first.
+	above []above
+	spent *int // dependencies so far, of the outermost image; nil: none
+
 	// Progress, if set, is told what takes time, in words for the user.
 	Progress func(step string)
 }
@@ -69,12 +73,25 @@ func Open(ctx context.Context, o Options) (*Pod, error) {
 
 // fetch is Open up to the Pod. The caller closes the entry.
 func (o Options) fetch(ctx context.Context) (trust.Verdict, *store.Entry, error) {
-	fail := func(err error) (trust.Verdict, *store.Entry, error) {
-		return trust.Verdict{}, nil, fmt.Errorf("image %s: %w", o.Path, err)
-	}
-	r, err := ref.Parse(o.Path)
+	f, err := o.obtain(ctx)
 	if err != nil {
 		return trust.Verdict{}, nil, err
+	}
+	return f.verdict, f.entry, nil
+}
+
+// fetched is an image in the store, and the permission to run it.
+type fetched struct {
+	verdict trust.Verdict
+	entry   *store.Entry
+	request trust.Request // that the verdict is the answer to
+}
+
+func (o Options) obtain(ctx context.Context) (fetched, error) {
+	fail := func(err error) (fetched, error) { return fetched{}, fmt.Errorf("image %s: %w", o.Path, err) }
+	r, err := ref.Parse(o.Path)
+	if err != nil {
+		return fetched{}, err
 	}
 	src, err := o.find(ctx, r)
 	if err != nil {
@@ -87,31 +104,33 @@ func (o Options) fetch(ctx context.Context) (trust.Verdict, *store.Entry, error)
 	if err != nil {
 		return fail(err)
 	}
-	entry, err := o.Store.Lookup(evidence.Source())
-	if errors.Is(err, store.ErrNotFound) {
-		entry, err = o.render(ctx, src, evidence)
-	}
+	entry, below, err := o.entry(ctx, src, evidence)
 	if err != nil {
 		return fail(err)
 	}
+	defer below.close()
 	if err := src.rename(&entry.Meta); err != nil {
 		return fail(errors.Join(err, entry.Close()))
 	}
 	// The store's record says that the bytes with this digest hold the entry's image.
-	verdict, err := trust.Decide(o.request(entry.Meta, evidence, evidence.Source()))
+	f := fetched{entry: entry, request: o.request(entry.Meta, evidence, evidence.Source())}
+	if f.verdict, err = trust.Decide(f.request); err == nil {
+		err = below.allow(f.verdict.Tier())
+	}
 	if err != nil {
-		return trust.Verdict{}, nil, errors.Join(err, entry.Close())
+		return fetched{}, errors.Join(err, entry.Close())
 	}
 	if err := src.settle(o); err != nil {
 		return fail(errors.Join(err, entry.Close()))
 	}
-	return verdict, entry, nil
+	return f, nil
 }
 
 func (o Options) request(meta image.Meta, evidence trust.Evidence, source image.Digest) trust.Request {
 	return trust.Request{
 		Name:             meta.Name,
-		Digest:           meta.Digest,
+		Digest:           meta.OwnID(),
+		Whole:            meta.Digest,
 		Source:           source,
 		Evidence:         evidence,
 		AskedTier:        o.AskedTier,
@@ -122,22 +141,30 @@ func (o Options) request(meta image.Meta, evidence trust.Evidence, source image.
 	}
 }
 
-// render unpacks the image into the store. Whether it may run is asked before it is
-// rendered: what is refused costs the store nothing.
-func (o Options) render(ctx context.Context, src source, evidence trust.Evidence) (*store.Entry, error) {
-	return o.Store.Put(ctx, evidence.Source(), func(ctx context.Context, root *os.File, scratch string) (store.Rendered, error) {
+// render unpacks the image into the store, as key. Whether it may run is asked before it is
+// rendered: what is refused costs the store nothing. With dependencies, these must be
+// given; errNeeds says so.
+func (o Options) render(ctx context.Context, src source, evidence trust.Evidence, key image.Digest, below dependencies) (*store.Entry, error) {
+	return o.Store.Put(ctx, key, func(ctx context.Context, root *os.File, scratch string) (store.Rendered, error) {
 		o.progress("unpacking " + o.Path)
 		img, digest, err := src.read(ctx, o, scratch)
 		if err != nil {
 			return store.Rendered{}, err
 		}
-		defer img.Close()
-		meta := img.Meta()
-		if _, err := trust.Decide(o.request(meta, evidence, digest)); err != nil {
+		defer func() { img.Close() }()
+		if _, err := trust.Decide(o.request(img.Meta(), evidence, digest)); err != nil {
 			return store.Rendered{}, err
 		}
-		o.progress("rendering " + string(meta.Name))
+		switch needed := img.Meta().Dependencies; {
+		case len(needed) != len(below):
+			return store.Rendered{}, &errNeeds{img.Meta()}
+		case len(needed) > 0:
+			if img, err = below.carry(ctx, img, scratch); err != nil {
+				return store.Rendered{}, err
+			}
+		}
+		o.progress("rendering " + string(img.Name()))
 		info, err := rootfs.Render(ctx, img, o.Limits, root)
-		return store.Rendered{Info: info, Meta: meta}, err
+		return store.Rendered{Info: info, Meta: img.Meta()}, err
 	})
 }

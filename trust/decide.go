@@ -13,6 +13,9 @@ import (
 type Request struct {
 	Name   image.Name
 	Digest image.Digest // of the image
+	// Whole is what the Verdict permits, if it is more than the image: its digest together
+	// with those of its dependencies. Zero: Digest.
+	Whole image.Digest
 	// Source is the sha512 of the distributed bytes that Digest was found in, by
 	// whoever unpacked them. It must be what Evidence is about.
 	Source   image.Digest

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -240,7 +241,7 @@ func (g *ruling) ruleWords() string {
 // verdict permits the run. Only a ruling without a refusal has one.
 func (g *ruling) verdict() Verdict {
 	r := g.request
-	v := Verdict{digest: r.Digest, name: r.Name, tier: g.tier, how: howUnverified, policy: r.Policy.Source(), rule: g.by.name}
+	v := Verdict{digest: cmp.Or(r.Whole, r.Digest), name: r.Name, tier: g.tier, how: howUnverified, policy: r.Policy.Source(), rule: g.by.name}
 	if !r.InsecureNoVerify {
 		v.how = signerWords(g.signers, "not signed by anyone trusted")
 		if len(g.signers) > 0 {

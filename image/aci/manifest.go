@@ -24,11 +24,6 @@ func parseManifest(data []byte) (image.Meta, error) {
 	if err != nil {
 		return image.Meta{}, fmt.Errorf("manifest: %w", err)
 	}
-	if len(m.Dependencies) > 0 {
-		return image.Meta{}, fmt.Errorf(
-			"manifest: %s depends on %s: dependencies are not supported yet; squash the image into one ACI",
-			m.Name, m.Dependencies[0].ImageName)
-	}
 	meta, err := metaOf(m)
 	if err != nil {
 		return image.Meta{}, fmt.Errorf("manifest: %w", err)
@@ -107,6 +102,9 @@ func metaOf(m *schema.ImageManifest) (image.Meta, error) {
 			return image.Meta{}, fmt.Errorf("pathWhitelist: %q is not absolute", p)
 		}
 		meta.PathWhitelist = append(meta.PathWhitelist, path.Clean(p))
+	}
+	if meta.Dependencies, err = dependenciesOf(m.Dependencies); err != nil {
+		return image.Meta{}, err
 	}
 	if m.App == nil {
 		return meta, nil

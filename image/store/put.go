@@ -156,6 +156,17 @@ func (s *Store) commit(tmp *tmpEntry, digest image.Digest) (*Entry, error) {
 	}
 }
 
+// Point says that the distributed bytes with the digest source hold this image of the
+// store, whatever was known of them before.
+func (s *Store) Point(source, digest image.Digest) error {
+	tmp, err := s.newTmp()
+	if err != nil {
+		return s.explain(err)
+	}
+	defer tmp.remove()
+	return s.explain(s.writeSource(tmp, source, digest))
+}
+
 func (s *Store) writeSource(tmp *tmpEntry, source, digest image.Digest) error {
 	record, err := seal(s.key, purposeSource, sourceRecord{source, digest})
 	if err != nil {
