@@ -14,7 +14,7 @@ REQUIRE_VM = $(if $(and $(filter true,$(CI)),$(wildcard /dev/kvm)),CLEARRUN_REQU
 
 .DEFAULT_GOAL := build
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-vm lint fuzz bench bench-baseline kernel kernel-verify clean deps demo-deps FORCE
+.PHONY: help build demo test test-vm lint fuzz bench bench-baseline kernel kernel-verify clean deps bench-deps demo-deps FORCE
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -38,7 +38,7 @@ lint: ## vet, formatting, static analysis
 fuzz: deps ## run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
 
-bench: deps build ## measure start, memory, size and images
+bench: bench-deps build ## measure start, memory, size and images
 	go run ./hack/bench
 
 bench-baseline: deps build ## measure anew the counts that a start may not exceed
@@ -53,9 +53,12 @@ kernel-verify: ## prove that the kept kernel is what its source gives
 clean: ## remove what was built
 	rm -rf build
 
-# What the tests, and what the demo calls besides Go.
+# What the tests, the benchmark and the demo call besides Go.
 deps:
 	@hack/deps.sh
+
+bench-deps:
+	@hack/deps.sh bench
 
 demo-deps:
 	@hack/deps.sh demo

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the demo or the tests (all, the default) call besides Go, as far as it is
-# missing: hack/deps.sh [demo]
+# Installs what the demo, the benchmark or the tests (all, the default) call besides Go,
+# as far as it is missing: hack/deps.sh [demo|bench]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 debs=build/debs
@@ -32,6 +32,8 @@ unpacked=(nginx nginx-common redis-server redis-tools libjemalloc2 liblzf1 libat
 if [ "${1:-}" = demo ]; then
 	packages=(gnupg:/usr/bin/gpg)
 	unpacked=()
+elif [ "${1:-}" = bench ]; then
+	packages+=(gcc:/usr/bin/cc libc6-dev:/usr/include/stdio.h) # for a peer in C
 fi
 
 # cosign signs images in the tests of package trust. Debian has none; it is built without

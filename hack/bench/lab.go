@@ -121,8 +121,8 @@ const memory = 128 << 20
 // starts are median times from the start of a process to the end of a guest
 // that ends with its first instruction.
 type starts struct {
-	clearrun, monitor, qemu time.Duration
-	qemuVersion             string
+	clearrun, monitor, qemu, minimal time.Duration
+	qemuVersion                      string
 }
 
 func (l *lab) start(runs int) (starts, error) {
@@ -135,7 +135,10 @@ func (l *lab) start(runs int) (starts, error) {
 	if s.qemuVersion, err = bootlab.CheckQEMU(); err != nil {
 		return s, err
 	}
-	var ours, alone, theirs []time.Duration
+	if err := l.makeMinimal(); err != nil {
+		return s, err
+	}
+	var ours, alone, theirs, least []time.Duration
 	for range runs {
 		// The guest says nothing of an app, which clearrun rightly calls a failure.
 		t, err := timed(exe, l.runArgs(), 125)
@@ -151,8 +154,12 @@ func (l *lab) start(runs int) (starts, error) {
 			return s, err
 		}
 		theirs = append(theirs, t)
+		if t, err = timed(l.path(minimal), []string{kernel}, 0); err != nil {
+			return s, err
+		}
+		least = append(least, t)
 	}
-	s.clearrun, s.monitor, s.qemu = median(ours), median(alone), median(theirs)
+	s.clearrun, s.monitor, s.qemu, s.minimal = median(ours), median(alone), median(theirs), median(least)
 	return s, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed" // the C source of a peer
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,4 +82,21 @@ func (l *lab) monitorConfig(kernelSize int64) (*os.File, error) {
 		return nil, errors.Join(err, seek, f.Close())
 	}
 	return f, nil
+}
+
+// minimalSource is the peer that does the least a KVM monitor has to do.
+//
+//go:embed minimal/minimal.c
+var minimalSource []byte
+
+// minimal is its program.
+const minimal = "minimal"
+
+// makeMinimal compiles it; it needs a C compiler and the kernel's headers.
+func (l *lab) makeMinimal() error {
+	source := l.path(minimal + ".c")
+	if err := os.WriteFile(source, minimalSource, 0o644); err != nil {
+		return err
+	}
+	return l.tool("cc", "-O2", "-Wall", "-Werror", "-static", "-o", l.path(minimal), source)
 }

@@ -17,6 +17,7 @@ const (
 	targetTouched = 24 << 20
 	targetRSS     = 5 << 20
 	targetRatio   = 0.25
+	targetMinimal = 2.0
 	mebibyte      = 1 << 20
 	milliSeconds  = 1e6
 )
@@ -48,6 +49,8 @@ func (l *lab) table(r launch.Report, s starts) (string, error) {
 	row(start+"QEMU microvm", fmt.Sprintf("%.1f ms", float64(s.qemu)/milliSeconds), "")
 	row(start+"monitor", fmt.Sprintf("%.1f ms", float64(s.monitor)/milliSeconds), "")
 	row("ratio of the monitor to QEMU", fmt.Sprintf("%.2f", float64(s.monitor)/float64(s.qemu)), fmt.Sprintf("at most %.2f", targetRatio))
+	row(start+"minimal C monitor", fmt.Sprintf("%.1f ms", float64(s.minimal)/milliSeconds), "")
+	row("ratio of the monitor to the minimal one", fmt.Sprintf("%.2f", float64(s.monitor)/float64(s.minimal)), fmt.Sprintf("at most %.2f", targetMinimal))
 	row(start+"clearrun, signature check and all", fmt.Sprintf("%.1f ms", float64(s.clearrun)/milliSeconds), "")
 	row("ratio of clearrun to QEMU", fmt.Sprintf("%.2f", float64(s.clearrun)/float64(s.qemu)), "")
 	for _, name := range []string{"clearrun", "clearrun.bare", "clearrun-monitor", "vmlinux", "initramfs.cpio"} {
