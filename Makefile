@@ -42,7 +42,7 @@ bench: bench-deps build ## measure start, memory, size and images
 	go run ./hack/bench
 
 bench-baseline: deps build ## measure anew the counts that a start may not exceed
-	CLEARRUN_UPDATE_BASELINE=1 hack/test-vm.sh -run '^TestBoot$$'
+	CLEARRUN_UPDATE_BASELINE=1 hack/test-vm.sh -run '^Test(Boot|SetUpCalls)$$'
 
 kernel: ## build the guest kernel anew and keep it
 	hack/kernel-build.sh

@@ -19,6 +19,7 @@ packages=(
 	umoci:/usr/bin/umoci
 	buildah:/usr/bin/buildah
 	libdevmapper1.02.1:/lib/x86_64-linux-gnu/libdevmapper.so.1.02.1
+	strace:/usr/bin/strace
 	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
 	qemu-system-x86:/usr/bin/qemu-system-x86_64

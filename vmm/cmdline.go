@@ -2,6 +2,7 @@ package vmm
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 
 	"github.com/clearrun/clearrun/vmm/guestmem"
@@ -26,6 +27,10 @@ func kernelCmdLine(c *Config, tscKHz uint64) string {
 		fmt.Sprintf("tsc_early_khz=%d", tscKHz),
 		fmt.Sprintf("lpj=%d", tscKHz*1000/kernelHZ),
 	)
+	if c.VCPUs > runtime.NumCPU() {
+		// All at once, they would spin for each other in turns on the host's few CPUs.
+		args = append(args, "cpuhp.parallel=0")
+	}
 	if c.Console != nil {
 		args = append(args, "console=ttyS0", "8250.nr_uarts=1")
 	} else {

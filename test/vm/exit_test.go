@@ -61,6 +61,17 @@ func TestPanic(t *testing.T) {
 	r.complains(t, exitFailure, "without reporting the app's exit", "the guest kernel's last words: panic, ")
 }
 
+// TestManyCPUs: as many as a VM can have, on a host with fewer, come up and are the app's.
+func TestManyCPUs(t *testing.T) {
+	needVM(t)
+	takeSlots(t, 2)
+	r := run(t, shared.place, "--cpus", "32", shared.probe, "--", "cpus")
+	r.check(t, 0)
+	if got := strings.TrimSpace(r.stdout); got != "32" {
+		t.Errorf("the app may use %s CPUs, want 32", got)
+	}
+}
+
 // TestSignals sends clearrun what users send it.
 func TestSignals(t *testing.T) {
 	needVM(t)

@@ -1,12 +1,19 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
+
+// cpus prints how many CPUs the process may run on.
+func cpus([]string) error {
+	_, err := fmt.Println(runtime.NumCPU())
+	return err
+}
 
 // Thread is one that was bound to a CPU.
 type Thread struct {

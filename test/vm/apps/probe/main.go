@@ -25,6 +25,7 @@ func modes() map[string]func(args []string) error {
 		"vector-child": vectorChild,
 		"power-off":    powerOff,
 		"fill":         fill,
+		"cpus":         cpus,
 	}
 }
 
