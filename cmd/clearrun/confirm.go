@@ -35,7 +35,7 @@ func (c confirmation) ask(keys []trust.Key, scope string) error {
 		return nil
 	}
 	if !isTerminal(c.io.in) {
-		return errors.New("not a terminal, so nobody can check the fingerprint: give --fingerprint, or --yes to trust the file as it is")
+		return errors.New("not a terminal, so nobody can check the fingerprint: give --fingerprint (or, for a file that you know, --yes)")
 	}
 	for _, k := range keys {
 		printKey(c.io.err, k)

@@ -18,6 +18,7 @@ func trustCommand(args []string, g globals, std stdio) (int, error) {
 		"Root's are the system's, in /etc/clearrun/trust.d; a user's own lie in ~/.config/clearrun/trust.d and come on top."
 	return group{"trust", text, []command{
 		{"add", "trust the keys in a file for a name and what is below it, or with --root for every image", trustAdd},
+		{"fetch", "trust the keys that the web page of an appc name offers, once confirmed", trustFetch},
 		{"list", "list the trusted keys", trustList},
 		{"show", "show a trusted key, or those in a file without trusting them", trustShow},
 		{"remove", "trust a key no longer for a name", trustRemove},
@@ -81,16 +82,22 @@ func addKeys(ring *trust.Keyring, s scope, path string, c confirmation) ([]trust
 	if err != nil {
 		return nil, err
 	}
+	return confirmKeys(ring, s.prefix, path, data, c)
+}
+
+// confirmKeys shows the keys in data, which came from a file or URL, has them confirmed and
+// trusts them.
+func confirmKeys(ring *trust.Keyring, prefix, from string, data []byte, c confirmation) ([]trust.Key, error) {
 	keys, err := ring.Preview(bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", from, err)
 	}
-	if err := c.ask(keys, scopeName(s.prefix)); err != nil {
-		return nil, err
+	if err := c.ask(keys, scopeName(prefix)); err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
 	}
-	added, err := ring.Add(s.prefix, bytes.NewReader(data))
+	added, err := ring.Add(prefix, bytes.NewReader(data))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", from, err)
 	}
 	return added, nil
 }

@@ -42,46 +42,70 @@ func DefaultLabels(asked []image.NameValue) []image.NameValue {
 
 // Find asks for the page of the name, then for those of its parents, until one names a
 // place. Labels are as DefaultLabels gives them.
-func Find(ctx context.Context, name image.Name, labels []image.NameValue, o Options) (Place, error) {
+func Find(ctx context.Context, name image.Name, labels []image.NameValue, o Options) (place Place, err error) {
+	err = o.walk(ctx, name, func(page string) (err error) {
+		place, err = Parse(page, name, labels)
+		return err
+	})
+	if err != nil {
+		return Place{}, fmt.Errorf("discovery: no page says where %s lies: %w", name, err)
+	}
+	return place, nil
+}
+
+// FindKeys asks in the same way for the URLs of the keys that sign images of the name.
+func FindKeys(ctx context.Context, name image.Name, o Options) (keys []string, err error) {
+	err = o.walk(ctx, name, func(page string) error {
+		if keys = scan(page, name, nil).Keys; len(keys) == 0 {
+			return errors.New("has no ac-discovery-pubkeys tag for this name")
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("discovery: no page offers keys of %s: %w", name, err)
+	}
+	return keys, nil
+}
+
+// walk reads the page of the name, then those of its parents, until use takes one.
+func (o Options) walk(ctx context.Context, name image.Name, use func(page string) error) error {
 	client, err := o.client()
 	if err != nil {
-		return Place{}, err
+		return err
 	}
 	var errs []error
 	for at := string(name); ; {
-		place, err := o.ask(ctx, client, at, name, labels)
+		url := "https://" + at + "?ac-discovery=1"
+		page, err := read(ctx, client, url)
 		if err == nil {
-			return place, nil
+			if err = use(page); err == nil {
+				return nil
+			}
+			err = fmt.Errorf("%s: %w", url, err)
 		}
 		if ctx.Err() != nil {
-			return Place{}, ctx.Err()
+			return ctx.Err()
 		}
 		errs = append(errs, err)
 		i := strings.LastIndexByte(at, '/')
 		if i < 0 {
-			return Place{}, fmt.Errorf("discovery: no page says where %s lies: %w", name, errors.Join(errs...))
+			return errors.Join(errs...)
 		}
 		at = at[:i]
 	}
 }
 
-// ask reads the page of one name on the way up.
-func (o Options) ask(ctx context.Context, c getter, at string, name image.Name, labels []image.NameValue) (Place, error) {
-	page := "https://" + at + "?ac-discovery=1"
-	body, err := c.get(ctx, page)
+func read(ctx context.Context, c getter, url string) (string, error) {
+	body, err := c.get(ctx, url)
 	if err != nil {
-		return Place{}, err
+		return "", err
 	}
 	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, pageMax))
 	if err != nil {
-		return Place{}, fmt.Errorf("%s: %w", page, err)
+		return "", fmt.Errorf("%s: %w", url, err)
 	}
-	place, err := Parse(string(data), name, labels)
-	if err != nil {
-		return Place{}, fmt.Errorf("%s: %w", page, err)
-	}
-	return place, nil
+	return string(data), nil
 }
 
 var variable = regexp.MustCompile(`\{[^}]*\}`)
@@ -89,15 +113,19 @@ var variable = regexp.MustCompile(`\{[^}]*\}`)
 // Parse reads the meta tags of a page. The first ac-discovery for the name whose
 // template can be filled in counts.
 func Parse(page string, name image.Name, labels []image.NameValue) (Place, error) {
-	var place Place
+	place := scan(page, name, labels)
+	if place.Image == "" {
+		return Place{}, errors.New("has no ac-discovery tag for this image")
+	}
+	return place, nil
+}
+
+func scan(page string, name image.Name, labels []image.NameValue) (place Place) {
 	z := html.NewTokenizer(strings.NewReader(page))
 	for {
 		switch z.Next() {
 		case html.ErrorToken:
-			if place.Image == "" {
-				return Place{}, errors.New("has no ac-discovery tag for this image")
-			}
-			return place, nil
+			return place
 		case html.StartTagToken, html.SelfClosingTagToken:
 			if t := z.Token(); t.DataAtom == atom.Meta {
 				place.add(t.Attr, name, labels)
