@@ -22,6 +22,7 @@ packages=(
 	strace:/usr/bin/strace
 	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
+	swtpm:/usr/bin/swtpm
 	qemu-system-x86:/usr/bin/qemu-system-x86_64
 )
 

@@ -81,36 +81,45 @@ func (l *Log) Dir() string { return l.dir }
 
 // Append writes a record at the log's end, to stay there when it returns. It fills in
 // Seq, Time, who asks, Prev and Hash, and returns the Seq.
-func (l *Log) Append(r Record) (uint64, error) {
-	seq, err := l.append(r)
-	if err != nil {
-		return 0, fmt.Errorf("decision log: %w; nothing runs unrecorded: make %s writable for you, or name another --config-dir", err, l.dir)
-	}
-	return seq, nil
+func (l *Log) Append(r Record) (seq uint64, err error) {
+	err = l.write(func(w *logWriter) error {
+		seq, err = w.write(r)
+		return err
+	})
+	return seq, err
 }
 
-func (l *Log) append(r Record) (uint64, error) {
+// write has records written.
+func (l *Log) write(records func(*logWriter) error) error {
+	if err := l.locked(records); err != nil {
+		return fmt.Errorf("decision log: %w; nothing runs unrecorded: make %s writable for you, or name another --config-dir", err, l.dir)
+	}
+	return nil
+}
+
+// locked gives a logWriter to records, as long as it holds the lock.
+func (l *Log) locked(records func(*logWriter) error) error {
 	h, err := l.lock(os.O_RDWR|os.O_CREATE, unix.LOCK_EX)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer h.close()
 	f, err := l.openCurrent()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { f.Close() }()
 	w := &logWriter{Log: l, head: h, file: f}
 	if err := w.recover(); err != nil {
-		return 0, err
+		return err
 	}
 	if w.size >= l.bounds.FileBytes {
 		if err := w.rotate(); err != nil {
-			return 0, err
+			return err
 		}
 		f = w.file
 	}
-	return w.write(r)
+	return records(w)
 }
 
 // openCurrent opens the file that is written to.

@@ -16,6 +16,9 @@ const (
 	EventRefused = "refused" // it was not, whatever the reason
 	EventExit    = "exit"    // the run has ended
 	EventRepair  = "repair"  // the half-written record of a crash was cut off
+
+	EventMeasured   = "measured"   // the decision was measured into the TPM
+	EventUnmeasured = "unmeasured" // it was not, and the policy lets it run nonetheless
 )
 
 // Record is one line of a decision log.
@@ -23,7 +26,7 @@ type Record struct {
 	Seq   uint64    `json:"seq"` // from 1, without gaps
 	Time  time.Time `json:"time"`
 	Event string    `json:"event"`
-	// Run is the Seq of the decision that an exit belongs to.
+	// Run is the Seq of the decision that an exit or a measurement belongs to.
 	Run uint64 `json:"run,omitempty"`
 
 	// Who asked. Login is who logged in at first, also behind sudo (audit's loginuid).
@@ -49,6 +52,8 @@ type Record struct {
 	Kernel   string   `json:"kernel,omitempty"`  // digest of the guest's
 	Exit     *int     `json:"exit,omitempty"`
 	Error    string   `json:"error,omitempty"`
+
+	Measured *Measurement `json:"measured,omitempty"`
 
 	// Prev is the Hash of the record before this one. Hash, which stands last, is the
 	// SHA-256 of the line up to itself.

@@ -17,6 +17,8 @@ import (
 type Policy struct {
 	source string // the file's name; empty: built in
 	rules  []rule
+	// measurement is what the file says of the TPM; zero: nothing.
+	measurement MeasurementPolicy
 }
 
 // rule is one entry of a policy file, already found free of contradictions.

@@ -251,6 +251,6 @@ func (g *ruling) verdict() Verdict {
 	if r.Policy != nil {
 		v.how += ", " + g.ruleWords()
 	}
-	v.limits = &g.by.limits
+	v.limits, v.measurement = &g.by.limits, r.Policy.Measurement()
 	return v
 }

@@ -38,7 +38,7 @@ func ParsePolicy(source string, data []byte, words Vocabulary) (*Policy, error) 
 		return nil, PolicyFaults{{File: source, Message: fmt.Sprintf("longer than %d bytes", policyMax)}}
 	}
 	if doc := r.document(data); doc != nil {
-		r.mapping(doc, "policy", fields{"rules": r.readRules})
+		r.mapping(doc, "policy", fields{"rules": r.readRules, "measurement": r.readMeasurement})
 		if len(r.rules) == 0 && len(r.faults) == 0 {
 			r.fault(doc, "policy: has no rules, and so would refuse every image")
 		}
@@ -49,14 +49,15 @@ func ParsePolicy(source string, data []byte, words Vocabulary) (*Policy, error) 
 		})
 		return nil, r.faults
 	}
-	return &Policy{source: source, rules: r.rules}, nil
+	return &Policy{source: source, rules: r.rules, measurement: r.measurement}, nil
 }
 
 // policyReader turns YAML into rules.
 type policyReader struct {
 	yamlReader
-	words Vocabulary
-	rules []rule
+	words       Vocabulary
+	rules       []rule
+	measurement MeasurementPolicy
 }
 
 // draft is a rule while it is read: what is given at all, and where.

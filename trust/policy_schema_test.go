@@ -36,6 +36,8 @@ func TestSchemaHasTheParsersFields(t *testing.T) {
 		"match":   "rules: [{match: {x: 1}}]",
 		"require": "rules: [{require: {x: 1}}]",
 		"allow":   "rules: [{allow: {x: 1}}]",
+
+		"measurement": "measurement: {x: 1}",
 	} {
 		o := schema.object
 		if what != "policy" {

@@ -47,7 +47,14 @@ func TestPolicyFaults(t *testing.T) {
 		{"rules: []", "1:1: policy: has no rules"},
 		{"rules: {}", "1:8: rules: want a list"},
 		{"rules:", "1:1: policy: field \"rules\" is empty"},
-		{"rule: []", "1:1: policy: unknown field \"rule\": want rules"},
+		{"rule: []", "1:1: policy: unknown field \"rule\": want measurement, rules"},
+		{"measurement: {pcr: 15}", "1:14: measurement: has no tpm: want off, optional or required"},
+		{"measurement: {tpm: true}", "1:20: tpm: want off, optional or required"},
+		{"measurement: {tpm: required, pcr: 7}", "1:35: pcr: 7 is the firmware's: want one from 8 to 23"},
+		{"measurement: {tpm: required, pcr: 24}", "1:35: pcr: want a number from 1 to 23"},
+		{"measurement: {tpm: optional, device: tpm0}", "1:38: device: \"tpm0\": want a whole path"},
+		{"measurement:\n  tpm: off\n  pcr: 15", "3:3: measurement: pcr says nothing where tpm is off"},
+		{"measurement: required", "1:14: measurement: want fields, such as device"},
 		{"x", "1:1: policy: want fields"},
 		{"rules: [", "1:8: "},
 		{"rules: &a []", "rules: want a list"},
@@ -471,6 +478,7 @@ func write(t *testing.T, path, text string) {
 func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(rules("name: a\n  match: {name: \"a.b/*\", labels: {os: linux}}\n  deny: true", "name: b\n  match: {name: \"**\"}\n  require: {none: true, minVersion: 1.0.0}")))
 	f.Add([]byte(rules("name: a\n  match: {digest: " + digest(nil).String() + "}\n  require: {signers: [" + someKey + "], atLeast: 1, notOlderThan: 9d}")))
+	f.Add([]byte("measurement: {tpm: required, pcr: 16, device: /dev/tpm0}\nrules: [{name: a, match: {name: a.b/c}, deny: true}]\n"))
 	f.Add([]byte("rules:\n- name: a\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n  minTier: ns\n  allow: {insecure: false, capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, networks: [host, cni:a], volumes: [\"/srv/*:ro\", \"/:ro\"]}\n"))
 	f.Add([]byte("a: &x [*x]\n<<: *x\n!!str b: |\n  c\n"))
 	e := inspected(f, nil, newKeyring(f))

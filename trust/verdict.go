@@ -25,6 +25,8 @@ type Verdict struct {
 	policy string  // the file
 	rule   string  // its rule
 	limits *Limits // of the rule; nil: v grants nothing
+	// measurement is what the policy says of the TPM.
+	measurement MeasurementPolicy
 }
 
 // Grants reports whether v permits to run the image with the given digest.
@@ -58,6 +60,9 @@ func (v Verdict) Policy() string { return v.policy }
 
 // Rule returns the name of the rule that decided.
 func (v Verdict) Rule() string { return v.rule }
+
+// Measurement says whether the decision must be measured into the TPM before the image runs.
+func (v Verdict) Measurement() MeasurementPolicy { return v.measurement }
 
 // How says in one line how the decision was reached.
 func (v Verdict) How() string { return v.how }

@@ -74,8 +74,13 @@ func (d *decisions) allowed(p *pod.Pod) error {
 	if v.Tier() == trust.TierVM {
 		r.Monitor, r.Kernel = partDigest(d.bundle, bundle.Monitor), partDigest(d.bundle, bundle.Kernel)
 	}
+	m := v.Measurement()
 	var err error
-	d.seq, err = d.log.Append(r)
+	if m.TPM == trust.TPMOff {
+		d.seq, err = d.log.Append(r)
+	} else {
+		d.seq, err = d.log.AppendMeasured(r, m, measure(m))
+	}
 	return err
 }
 

@@ -93,9 +93,10 @@ func printRecord(w io.Writer, r trust.Record) error {
 }
 
 func logVerify(args []string, g globals, io stdio) (int, error) {
-	f := newFlags("log verify [--head HASH] [--json]",
+	f := newFlags("log verify [--head HASH] [--pcr] [--json]",
 		"Look for records that were changed, removed, added or moved. Exit code 0: there are none, 1: there are.\n"+
 			"Note the last hash elsewhere: who can write the log can forge all of it, but not to have that hash.", &g, io)
+	pcr := f.Bool("pcr", false, "hold the log against the TPM's PCR, as the policy's measurement names it")
 	noted := f.String("head", "", "a last hash that was noted earlier: its record must still be there")
 	asJSON := f.Bool("json", false, "print JSON")
 	if err := f.Parse(args); err != nil {
@@ -112,9 +113,15 @@ func logVerify(args []string, g globals, io stdio) (int, error) {
 	if *noted != "" {
 		verify = func() (trust.LogSummary, error) { return l.VerifyNoted(*noted) }
 	}
-	sum, err := verify()
+	sum := verified{}
+	if sum.LogSummary, err = verify(); err == nil && *pcr {
+		sum.PCR, err = g.replay(l)
+	}
 	if err != nil {
 		return vmrun.ExitFailure, err
+	}
+	if sum.PCR != nil {
+		sum.Faults = append(sum.Faults, sum.PCR.Faults...)
 	}
 	code := 0
 	if len(sum.Faults) > 0 {
@@ -130,5 +137,8 @@ func logVerify(args []string, g globals, io stdio) (int, error) {
 		fmt.Fprintf(io.out, "%d bytes of a record that a crash kept from being finished: the next run cuts them off\n", sum.Unfinished)
 	}
 	fmt.Fprintf(io.out, "%s: %d records from %d to %d, last hash %s\n", l.Dir(), sum.Records, sum.First, sum.Last, sum.Hash)
+	if p := sum.PCR; p != nil {
+		fmt.Fprintf(io.out, "PCR %d: %d records of this boot were measured, it holds %s\n", p.PCR, p.Measured, p.Value)
+	}
 	return code, nil
 }
