@@ -277,6 +277,7 @@ func (o *runOptions) announce(p *pod.Pod, io stdio) {
 	if o.insecure {
 		fmt.Fprintf(io.err, "clearrun: WARNING: %s runs UNVERIFIED (--insecure-no-verify): nobody vouches for it\n", p.Name)
 	}
+	o.announceTier(p.Verdict, io.err)
 	if !o.verbose {
 		return
 	}

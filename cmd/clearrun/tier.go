@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/pflag"
 
@@ -38,6 +39,15 @@ func (o *tierOptions) tier() (asked trust.Tier, err error) {
 		}
 	}
 	return asked, nil
+}
+
+// announceTier says when an image runs with less isolation than a VM and nobody has asked for
+// that at this run, but the policy's rule lists it.
+func (o *tierOptions) announceTier(v trust.Verdict, w io.Writer) {
+	if asked, _ := o.tier(); asked != 0 || v.Tier() >= trust.TierVM {
+		return
+	}
+	fmt.Fprintf(w, "clearrun: tier %s, the least that rule %q allows; --vm asks for more where the rule lists it\n", v.Tier(), v.Rule())
 }
 
 // runPod runs p at the tier of its verdict.

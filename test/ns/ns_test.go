@@ -79,7 +79,7 @@ func TestTierOfAPolicy(t *testing.T) {
 		stderr  string
 	}{
 		{[]string{"--ns"}, 7, ""},
-		{nil, 7, ""}, // the least that the policy allows
+		{nil, 7, "clearrun: tier ns, the least that rule \"test\" allows"},
 		{[]string{"--verbose", "--ns"}, 7, "clearrun: tier ns, "},
 		{[]string{"--host"}, 125, "requires tier ns or vm; found: tier host was asked for"},
 		{[]string{"--ns", "--vm"}, 125, "--vm and --ns contradict each other"},
