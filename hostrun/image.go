@@ -19,6 +19,7 @@ type image struct {
 	file  *os.File // what was checked
 	mount *os.File // a detached mount
 	loop  *os.File // the device behind it, if one was needed
+	label string   // of all files of the mount, for SELinux; "": none
 	lease bool     // on file: who would write to it waits until the lease is broken
 	owned bool     // file is a copy of ours
 }
@@ -28,8 +29,8 @@ type image struct {
 // whole image is hashed here, and must not change from then on: either a lease tells
 // when somebody is about to write to it (fcntl(2), F_SETLEASE), or, where the file
 // system has no leases, a sealed copy in memory is used.
-func openImage(file *os.File, info rootfs.Info) (_ *image, err error) {
-	i := &image{file: file}
+func openImage(file *os.File, info rootfs.Info, label string) (_ *image, err error) {
+	i := &image{file: file, label: label}
 	defer func() {
 		if err != nil {
 			i.close()
@@ -96,12 +97,12 @@ func (i *image) guard(broken func()) (stop func()) {
 // mountFile mounts the file itself where the kernel can (Linux 6.12), else by way of a
 // loop device.
 func (i *image) mountFile() error {
-	fd, err := mountEROFS(i.file)
+	fd, err := mountEROFS(i.file, i.label)
 	if errors.Is(err, unix.ENOTBLK) {
 		if i.loop, err = attachLoop(i.file); err != nil {
 			return fmt.Errorf("attach it to a loop device: %w", err)
 		}
-		fd, err = mountEROFS(i.loop)
+		fd, err = mountEROFS(i.loop, i.label)
 	}
 	switch {
 	case errors.Is(err, unix.ENODEV):
@@ -116,7 +117,7 @@ func (i *image) mountFile() error {
 var errNoEROFS = errors.New("this kernel has no EROFS: load its module (modprobe erofs), or ask for tier vm (--vm)")
 
 // mountEROFS makes a mount that is attached nowhere: it ends with its last descriptor.
-func mountEROFS(source *os.File) (mount int, err error) {
+func mountEROFS(source *os.File, label string) (mount int, err error) {
 	fs, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, err
@@ -127,6 +128,11 @@ func mountEROFS(source *os.File) (mount int, err error) {
 	}
 	if err := unix.FsconfigSetFlag(fs, "ro"); err != nil {
 		return -1, err
+	}
+	if label != "" {
+		if err := unix.FsconfigSetString(fs, "context", label); err != nil {
+			return -1, err
+		}
 	}
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return -1, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/hostrun/seccomp"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
@@ -25,6 +26,8 @@ type Options struct {
 	// Bundle holds PID 1.
 	Bundle *bundle.Bundle
 	attach.Streams
+	// Notice is told in a line what SELinux does not do for the run; nil: nobody is.
+	Notice func(line string)
 }
 
 // Run runs p in a container and gives the app's exit code: 0 to 255, or 128 plus the
@@ -45,7 +48,12 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if err != nil {
 		return ExitFailure, err
 	}
-	image, err := openImage(p.RootFS.File(), p.RootFS.Info)
+	lease, err := o.label(p, start)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer lease.Close()
+	image, err := openImage(p.RootFS.File(), p.RootFS.Info, lease.FileLabel())
 	if err != nil {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
 	}
@@ -55,12 +63,12 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	defer image.guard(func() {
 		cancel(fmt.Errorf("root image %s: somebody is about to write to it, and the container was ended", p.RootFS.Path))
 	})()
-	return run(ctx, p, o, start, image)
+	return run(ctx, p, o, start, image, lease)
 }
 
 var errNotRoot = errors.New("tiers ns and host need root: run clearrun by sudo, or ask for tier vm (--vm), which needs no more than access to /dev/kvm")
 
-func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image) (int, error) {
+func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image, lease *label.Lease) (int, error) {
 	host := p.Verdict.Tier() == trust.TierHost
 	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
@@ -77,7 +85,7 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 		}
 		volumes = append(trees, volumes...)
 	}
-	c, err := startContainer(o.Bundle, p, append([]*os.File{image.mount}, volumes...))
+	c, err := startLabelled(o.Bundle, p, append([]*os.File{image.mount}, volumes...), lease)
 	if err != nil {
 		return ExitFailure, err
 	}

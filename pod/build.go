@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/trust"
@@ -36,7 +37,9 @@ type Overrides struct {
 	TTY, Stdin   bool
 	StopSignal   string // name or number; replaces the image's
 
-	Network string   // as ParseNetwork reads it; empty: the tier's default
+	Network string        // as ParseNetwork reads it; empty: the tier's default
+	Label   label.Options // SELinux; no RequireSELinux: that is the policy's
+
 	Volumes []Volume // Source is made absolute
 
 	// Strict refuses an image with an isolator that is not enforced.
@@ -74,6 +77,7 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		Name:         string(meta.Name),
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
+		Label:        o.Label,
 	}
 	if p.Hostname, err = hostname(meta.Name, o.Hostname, verdict.Tier()); err != nil {
 		return fail(err)

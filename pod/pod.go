@@ -1,6 +1,7 @@
 package pod
 
 import (
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/trust"
@@ -24,6 +25,10 @@ type Pod struct {
 	Volumes   []Volume
 	// ReadOnlyRoot gives the app no writable layer.
 	ReadOnlyRoot bool
+	// Label is what the user wants of the SELinux label.
+	Label label.Options
+	// RequireSELinux says that nothing may run unless SELinux enforces its label.
+	RequireSELinux bool
 	// Enforcement says of each of the image's isolators what became of it.
 	Enforcement []Enforcement
 }

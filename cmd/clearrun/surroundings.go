@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/pod"
 )
 
@@ -10,11 +11,13 @@ import (
 type surroundings struct {
 	network string
 	volumes []string
+	secOpts []string
 }
 
 func (o *surroundings) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.network, "network", "", "none or host (default: none; at tier host: host)")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "show the app a directory or file of the host, HOST-DIR:CONTAINER-DIR[:ro|rw]")
+	f.StringArrayVar(&o.secOpts, "security-opt", nil, "SELinux label of the app, as in docker: label=type:T, label=level:s0:cA,cB, label=user:U, label=role:R or label=disable")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "net" {
 			name = "network"
@@ -24,7 +27,10 @@ func (o *surroundings) addTo(f *pflag.FlagSet) {
 }
 
 // apply puts them into v.
-func (o *surroundings) apply(v *pod.Overrides) error {
+func (o *surroundings) apply(v *pod.Overrides) (err error) {
+	if v.Label, err = label.Parse(o.secOpts); err != nil {
+		return err
+	}
 	v.Network = o.network
 	for _, s := range o.volumes {
 		volume, err := pod.ParseVolume(s)

@@ -67,7 +67,10 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 		return vmrun.ExitFailure, fmt.Errorf("--console, --stats and --kernel-args are about a VM, and %s runs at tier %s: leave them out, or ask for --vm",
 			p.Name, p.Verdict.Tier())
 	}
-	return hostrun.Run(ctx, p, hostrun.Options{Bundle: b, Streams: streams})
+	return hostrun.Run(ctx, p, hostrun.Options{
+		Bundle: b, Streams: streams,
+		Notice: func(line string) { fmt.Fprintln(io.err, "clearrun:", line) },
+	})
 }
 
 func (o *runOptions) vmOptions(b *bundle.Bundle, streams attach.Streams, io stdio) vmrun.Options {

@@ -35,7 +35,7 @@ func (p platform) startApp(start *proto.Start, io stdio) (*app, error) {
 	if start.TTY {
 		files, err = a.connectTerminal(start, io, id)
 	} else {
-		files, err = a.connectPipes(io, id)
+		files, err = a.connectPipes(io, id, start.ProcessLabel)
 	}
 	if err != nil {
 		return nil, err
@@ -43,6 +43,9 @@ func (p platform) startApp(start *proto.Start, io stdio) (*app, error) {
 	env := appEnv(start, id.home)
 	path, err := lookPath(start.Args[0], env)
 	if err != nil {
+		return nil, err
+	}
+	if err := labelNext("exec", start.ProcessLabel); err != nil {
 		return nil, err
 	}
 	restore, err := restrict(start)
@@ -90,7 +93,7 @@ func (a *app) attributes(start *proto.Start, id *identity) *syscall.SysProcAttr 
 
 // connectPipes gives the app a pipe for each stream that the host has, and
 // /dev/null for the others. It returns the app's descriptors 0, 1 and 2.
-func (a *app) connectPipes(io stdio, id *identity) ([]uintptr, error) {
+func (a *app) connectPipes(io stdio, id *identity, label string) ([]uintptr, error) {
 	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fail("stdio", "open /dev/null", err)
@@ -104,6 +107,7 @@ func (a *app) connectPipes(io stdio, id *identity) ([]uintptr, error) {
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 			return nil, fail("stdio", "make a pipe", err)
 		}
+		labelPipe(ends[0], label)
 		theirs := ends[1]
 		if i == 0 {
 			theirs = ends[0]

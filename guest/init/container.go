@@ -58,7 +58,7 @@ func leaveHost(start *proto.Start) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fail("container", "protect PID 1", err)
 	}
-	if err := closeInherited(len(start.Volumes)); err != nil {
+	if err := closeInherited(start); err != nil {
 		return fail("container", "close what was inherited", err)
 	}
 	// The host has put this process into its cgroup: that becomes the root.
@@ -69,7 +69,7 @@ func leaveHost(start *proto.Start) error {
 	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil && err != unix.EINVAL {
 		return fail("container", "make a time namespace", err)
 	}
-	if err := forgetRights(); err != nil {
+	if err := forgetRights(start.ProcessLabel); err != nil {
 		return err
 	}
 	return leaveFiles()
@@ -77,8 +77,11 @@ func leaveHost(start *proto.Start) error {
 
 // closeInherited closes what clearrun itself has inherited from its caller, and keeps
 // the rest from the app.
-func closeInherited(volumes int) error {
-	end := inheritedEnd + volumes
+func closeInherited(start *proto.Start) error {
+	end := inheritedEnd + len(start.Volumes)
+	if start.ProcessLabel != "" {
+		end++ // the lease of its categories
+	}
 	if err := unix.CloseRange(uint(end), math.MaxUint32, 0); err != nil {
 		return err
 	}
@@ -87,7 +90,7 @@ func closeInherited(volumes int) error {
 
 // forgetRights drops what an app could inherit past its bounding set: inheritable (and
 // with them ambient) capabilities, and the keys of the user's session.
-func forgetRights() error {
+func forgetRights(label string) error {
 	header, held, err := capabilities()
 	if err != nil {
 		return fail("container", "read capabilities", err)
@@ -95,6 +98,9 @@ func forgetRights() error {
 	held[0].Inheritable, held[1].Inheritable = 0, 0
 	if err := unix.Capset(header, &held[0]); err != nil {
 		return fail("container", "clear inheritable capabilities", err)
+	}
+	if err := labelNext("keycreate", label); err != nil {
+		return err
 	}
 	if _, err := unix.KeyctlJoinSessionKeyring("clearrun"); err != nil && err != unix.ENOSYS && err != unix.EPERM {
 		return fail("container", "leave the session keyring", err)
@@ -183,6 +189,9 @@ func giveUp(start *proto.Start) error {
 	}
 	if err := unix.Capset(header, &held[0]); err != nil {
 		return fail("container", "drop capabilities", err)
+	}
+	if err := become(start.ProcessLabel); err != nil {
+		return err
 	}
 	// An execve that somebody else makes it do shall not bring them back.
 	return fail("container", "set no_new_privs", unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

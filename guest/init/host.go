@@ -27,7 +27,7 @@ func leaveFilesOnly(start *proto.Start) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fail("host", "adopt orphans", err)
 	}
-	if err := closeInherited(len(start.Volumes)); err != nil {
+	if err := closeInherited(start); err != nil {
 		return fail("host", "close what was inherited", err)
 	}
 	return leaveFiles()

@@ -85,7 +85,7 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 	if err := mountImage(); err != nil {
 		return err
 	}
-	if err := mountAll(rootMounts(start)); err != nil {
+	if err := mountAll(labelled(rootMounts(start), start.MountLabel)); err != nil {
 		return err
 	}
 	for _, dir := range []string{overlayDir + "/upper", overlayDir + "/work"} {
@@ -94,7 +94,7 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 		}
 	}
 	layers := "lowerdir=" + imageDir + ",upperdir=" + overlayDir + "/upper,workdir=" + overlayDir + "/work"
-	if err := mountAll([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}); err != nil {
+	if err := mountAll(labelled([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}, start.MountLabel)); err != nil {
 		return err
 	}
 	if err := unix.Chdir(rootDir); err != nil {
@@ -113,9 +113,10 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 func (p platform) populateRoot(start *proto.Start) error {
 	unix.Umask(0) // modes below are meant as they stand
 	if !p.host {  // its /proc, /sys and /dev are among the volumes
-		if err := mountAll(appMounts()); err != nil {
+		if err := mountAll(labelled(appMounts(), start.MountLabel)); err != nil {
 			return err
 		}
+		labelQueues(start)
 		if err := makeDevices(); err != nil {
 			return err
 		}
@@ -199,7 +200,7 @@ func restrictPaths(start *proto.Start) error {
 	for _, path := range start.MaskedPaths {
 		err := unix.Mount("/dev/null", path, "", unix.MS_BIND, "")
 		if err == unix.ENOTDIR {
-			err = unix.Mount("tmpfs", path, "tmpfs", noSpecials|unix.MS_RDONLY, "size=0")
+			err = unix.Mount("tmpfs", path, "tmpfs", noSpecials|unix.MS_RDONLY, withContext("size=0", start.MountLabel))
 		}
 		if err != nil && !missing(err) {
 			return fail("mount", "mask "+path, err)

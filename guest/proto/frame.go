@@ -12,7 +12,7 @@ const MaxFrame = 1 << 20
 const (
 	// version changes with every change of a message's fields. Host and guest come
 	// from one build; the byte catches an initramfs that does not.
-	version byte = 2
+	version byte = 4
 
 	lengthSize = 4 // the prefix
 	headerSize = 2 // version and kind

@@ -115,6 +115,11 @@ type Start struct {
 	// an array of struct sock_filter (linux/filter.h). Empty: there is none.
 	Seccomp string
 
+	// ProcessLabel and MountLabel are SELinux labels for the app with PID 1, and for all that is
+	// mounted for them alone. Empty: they stay as they are. With a ProcessLabel, PID 1 has
+	// inherited one more descriptor, behind the volumes, that it keeps open to its end.
+	ProcessLabel, MountLabel string
+
 	// WallClock is the time of day in nanoseconds since 1970. 0: leave the clock.
 	WallClock int64
 }
@@ -148,6 +153,8 @@ func (m *Start) fields(v fieldVisitor) {
 	visitList(v, &m.Volumes, volumeMinSize)
 	v.bool(&m.HostNetwork)
 	v.string(&m.Seccomp)
+	v.string(&m.ProcessLabel)
+	v.string(&m.MountLabel)
 	v.int64(&m.WallClock)
 }
 

@@ -14,19 +14,20 @@ import (
 // appear to the right of one that it imports itself, at any distance.
 var mayImport = map[string][]string{
 	// Programs.
-	"cmd/clearrun":         {"vmrun/...", "hostrun", "attach", "pod", "trust/...", "image/...", "vmm/launch", "vmm/kvm"},
+	"cmd/clearrun":         {"vmrun/...", "hostrun", "hostrun/label", "attach", "pod", "trust/...", "image/...", "vmm/launch", "vmm/kvm"},
 	"cmd/clearrun-monitor": {"vmm/...", "virtio/..."},
 	"guest/init":           {"guest/proto"},
 
 	// The vm tier. It knows the monitor by its launch contract alone.
-	"vmrun":         {"vmrun/bundle", "attach", "pod", "trust", "guest/proto", "vmm/launch"},
+	"vmrun":         {"vmrun/bundle", "hostrun/label", "attach", "pod", "trust", "guest/proto", "vmm/launch"},
 	"vmrun/bundle":  {},
 	"vmrun/profile": {"vmm/launch"},
 	"vmrun/bzimage": {},
 	"vmrun/bootlab": {"vmm/launch", "vmrun/bzimage"},
 
 	// Tiers ns and host.
-	"hostrun":         {"hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
+	"hostrun":         {"hostrun/label", "hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
+	"hostrun/label":   {},
 	"hostrun/seccomp": {},
 	"hostrun/probe":   {},
 
@@ -34,7 +35,7 @@ var mayImport = map[string][]string{
 	"attach": {"pod", "guest/proto"},
 
 	// What to run, and whether it may.
-	"pod":   {"trust", "image/..."},
+	"pod":   {"trust", "image/...", "hostrun/label"},
 	"trust": {"image"},
 	// The TPM, which knows nothing of what is measured.
 	"trust/tpm": {},

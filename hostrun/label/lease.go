@@ -65,7 +65,10 @@ func Acquire(dir string, r Request) (*Lease, error) {
 	if state == Permissive {
 		l.notice = "SELinux is permissive on this host: it logs what the labels forbid, and allows it (setenforce 1)"
 	}
-	return l, l.fill(dir, c, r)
+	if err := l.fill(dir, c, r); err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // fill leases a level and makes the labels.
@@ -77,9 +80,7 @@ func (l *Lease) fill(dir string, c candidate, r Request) error {
 	c = c.apply(r.Options)
 	c.process.Level, c.file.Level = level, level
 	if err := c.check(); err != nil {
-		if lock != nil {
-			lock.Close()
-		}
+		lock.Close()
 		return err
 	}
 	l.lock, l.process, l.file = lock, c.process.String(), c.file.String()
@@ -106,7 +107,8 @@ func lease(dir, wanted string) (level string, lock *os.File, err error) {
 	}
 	pair, ok := parsePair(wanted)
 	if !ok {
-		return wanted, nil, nil
+		f, err := pool.open() // and nothing of it
+		return wanted, f, err
 	}
 	f, err := pool.share(pair)
 	return pair.Level(), f, err
@@ -168,7 +170,7 @@ func (l *Lease) SharedLabel() string { return l.shared }
 func (l *Lease) Notice() string { return l.notice }
 
 // File holds the lease: a process that inherits it keeps the pair from others until it
-// ends. It is nil where there is no pair.
+// ends. It is nil without labels.
 func (l *Lease) File() *os.File { return l.lock }
 
 // Close gives up this process's hold on the lease. Close is idempotent.

@@ -141,8 +141,11 @@ func choose(kind Kind) (candidate, error) {
 // apply puts the user's wishes into the labels.
 func (c candidate) apply(o Options) candidate {
 	for _, f := range []struct{ field, wish *string }{
-		{&c.process.User, &o.User}, {&c.process.Role, &o.Role}, {&c.process.Type, &o.Type},
-		{&c.file.User, &o.User}, {&c.file.Type, &o.FileType},
+		{&c.process.User, &o.User},
+		{&c.process.Role, &o.Role},
+		{&c.process.Type, &o.Type},
+		{&c.file.User, &o.User},
+		{&c.file.Type, &o.FileType},
 	} {
 		if *f.wish != "" {
 			*f.field = *f.wish
@@ -155,7 +158,7 @@ func (c candidate) apply(o Options) candidate {
 func (c candidate) check() error {
 	for _, x := range []Context{c.process, c.file} {
 		if !known(x) {
-			return fmt.Errorf("the loaded SELinux policy has no label %s: correct --security-opt label=...", x)
+			return fmt.Errorf("the loaded SELinux policy has no label %s: correct the label options of --security-opt", x)
 		}
 	}
 	return nil

@@ -39,6 +39,7 @@ const rootPairs = 392960
 
 // rootPool is that of root, and userPool that of all other users of a host, in dir.
 func rootPool(dir string) Pool { return Pool{filepath.Join(dir, "root"), 0o600, 0, rootPairs} }
+
 func userPool(dir string) Pool {
 	return Pool{filepath.Join(dir, "users"), 0o666, rootPairs, pairs - rootPairs}
 }

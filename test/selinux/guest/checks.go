@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// container is one that runs.
+type container struct {
+	name, label string
+	pid         int // of its app, on the host
+	cmd         *exec.Cmd
+}
+
+// checks runs two containers, and lets what would be a process of A that has left its
+// namespaces try to read and to kill: under an enforcing kernel, then under a permissive one.
+func checks() error {
+	for path, value := range map[string]string{
+		"/sys/fs/selinux/enforce":           "1",
+		"/proc/sys/kernel/printk_ratelimit": "0", // no denial may go unseen
+	} {
+		if err := put(path, value); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	if err := prepareFiles(); err != nil {
+		return err
+	}
+	b, err := start("B")
+	if err != nil {
+		return fmt.Errorf("container B: %w", err)
+	}
+	a, err := start("A")
+	if err != nil {
+		return fmt.Errorf("container A: %w", err)
+	}
+	report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
+	if err := try(a, b, "enforcing", false); err != nil {
+		return err
+	}
+	if err := put("/sys/fs/selinux/enforce", "0"); err != nil {
+		return err
+	}
+	return try(a, b, "permissive", true)
+}
+
+// try has A's escaped process do what only a permissive kernel lets it do.
+func try(a, b *container, mode string, works bool) error {
+	for _, c := range []struct {
+		what, dir string
+		args      []string
+		works     bool
+	}{
+		{"A reads its own file", a.root(), []string{"cat", "own"}, true},
+		{"A reads B's file", b.root(), []string{"cat", "own"}, works},
+		{"A reads the host's file", "/var/host", []string{"cat", "secret"}, works},
+		{"A kills B", "/", []string{"kill", "-9", strconv.Itoa(b.pid)}, works},
+	} {
+		done, err := a.escaped(c.dir, c.args...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.what, err)
+		}
+		report(mode+": "+c.what, done == c.works, fmt.Sprintf("succeeded: %v, want %v", done, c.works))
+	}
+	alive := unix.Kill(b.pid, 0) == nil && b.state() != "Z"
+	if works {
+		_ = b.cmd.Wait()
+		alive = unix.Kill(b.pid, 0) == nil
+	}
+	report(mode+": B lives", alive == !works, fmt.Sprintf("lives: %v, want %v", alive, !works))
+	return nil
+}
+
+// report prints the outcome of a check for the test outside.
+func report(name string, ok bool, detail string) {
+	verdict := "ok"
+	if !ok {
+		verdict = "FAILED"
+	}
+	fmt.Printf("\nCHECK %s: %s (%s)\n", name, verdict, detail)
+}
+
+func prepareFiles() error {
+	for _, dir := range []string{"/var/config", "/var/host"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	policy, err := os.ReadFile("/policy.yaml")
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile("/var/config/policy.yaml", policy, 0o600), os.WriteFile("/var/host/secret", []byte("secret\n"), 0o644))
+}
+
+// start runs a container that writes a file and stays.
+func start(name string) (*container, error) {
+	c := &container{name: name}
+	c.cmd = exec.Command("/bin/clearrun", "run", "--store", "/var/store", "--config-dir", "/var/config", "--ns", "/app.aci", "--",
+		"sh", "-c", "echo "+name+" > /own && cat /proc/self/attr/current && echo && echo ready && sleep 1000")
+	c.cmd.Stderr = os.Stdout
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		line := strings.Trim(lines.Text(), "\x00")
+		if line == "ready" {
+			return c, c.find()
+		}
+		if strings.Contains(line, ":") {
+			c.label = line
+		}
+	}
+	return nil, fmt.Errorf("it ended: %v", c.cmd.Wait())
+}
+
+// find looks for the app, whose label is what /proc says, too.
+func (c *container) find() error {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		label, _ := os.ReadFile("/proc/" + d.Name() + "/attr/current")
+		line, _ := os.ReadFile("/proc/" + d.Name() + "/cmdline")
+		if strings.Trim(string(label), "\x00\n") == c.label && strings.HasPrefix(string(line), "sleep") {
+			c.pid = pid
+			fmt.Printf("\nLABEL %s %s\n", c.name, c.label)
+			return nil
+		}
+	}
+	return fmt.Errorf("no process has the label %q", c.label)
+}
+
+// root is the container's root directory. It is entered, and its program executed, with
+// the rights of an administrator; what is done there, with the container's.
+func (c *container) root() string { return fmt.Sprintf("/proc/%d/root", c.pid) }
+
+func (c *container) state() string {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.pid))
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return rest[:min(1, len(rest))]
+}
+
+// escaped runs a program of the container's own with the container's label, but on the
+// host: in no namespace, as root. It says whether the program succeeded.
+func (c *container) escaped(dir string, args ...string) (bool, error) {
+	runtime.LockOSThread() // the label for the next program is a thread's
+	defer runtime.UnlockOSThread()
+	if err := put("/proc/thread-self/attr/exec", c.label); err != nil {
+		return false, err
+	}
+	cmd := exec.Command(c.root()+"/bin/busybox", args...)
+	cmd.Dir = dir
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return false, err
+	}
+	return err == nil, nil
+}
