@@ -38,7 +38,7 @@ func TestLoopDevice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mount, err := mountEROFS(loop)
+	mount, err := mountEROFS(loop, "")
 	loop.Close()
 	if err != nil {
 		t.Fatal(err)
