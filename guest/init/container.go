@@ -65,14 +65,30 @@ func leaveHost(start *proto.Start) error {
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil && err != unix.EINVAL {
 		return fail("container", "make a cgroup namespace", err)
 	}
-	// For the app: this process stays where it is (time_namespaces(7)).
-	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil && err != unix.EINVAL {
+	if err := enterTimeNamespace(); err != nil {
 		return fail("container", "make a time namespace", err)
 	}
 	if err := forgetRights(start.ProcessLabel); err != nil {
 		return err
 	}
 	return leaveFiles()
+}
+
+// enterTimeNamespace makes a time namespace, where the kernel has them, and enters it:
+// unshare makes it for children alone, and a kernel before 6.3 then refuses to start one
+// that shares memory until it executes, as Go's are (time_namespaces(7)).
+func enterTimeNamespace() error {
+	if err := unix.Unshare(unix.CLONE_NEWTIME); err != nil {
+		if err == unix.EINVAL {
+			return nil
+		}
+		return err
+	}
+	fd, err := unix.Open("/proc/self/ns/time_for_children", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Setns(fd, unix.CLONE_NEWTIME), unix.Close(fd))
 }
 
 // closeInherited closes what clearrun itself has inherited from its caller, and keeps
