@@ -128,7 +128,7 @@ func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
 		"/sys/devices/virtual/powercap", "/sys/firmware",
 	}
 	start.ReadOnlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
-	filter, err := seccomp.Filter(uint64(start.Capabilities))
+	filter, err := seccomp.Filter(uint64(start.Capabilities), p.App.Seccomp)
 	if err != nil {
 		return nil, err
 	}

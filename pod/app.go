@@ -1,6 +1,10 @@
 package pod
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/hostrun/seccomp"
+)
 
 // App is the program to run, with the image's wishes and the user's overrides
 // already merged and checked.
@@ -21,7 +25,9 @@ type App struct {
 	Capabilities CapabilitySet
 	// NoNewPrivileges makes set-user-ID bits and file capabilities void.
 	NoNewPrivileges bool
-	Rlimits         []Rlimit
+	// Seccomp is what the image's isolators take from the system calls; nil: nothing.
+	Seccomp *seccomp.Restriction
+	Rlimits []Rlimit
 
 	// TTY asks for a terminal, Stdin for the input to be passed on.
 	TTY, Stdin bool

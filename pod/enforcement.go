@@ -49,6 +49,8 @@ func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforceme
 			e.State, e.Detail = compare(iso.capabilities, p.App.Capabilities), "all that the app can hold: "+p.App.Capabilities.String()
 		case isolatorNoNewPrivs:
 			e.State, e.Detail = compare(iso.noNewPrivileges, p.App.NoNewPrivileges), fmt.Sprint(p.App.NoNewPrivileges)
+		case isolatorSeccompRetain, isolatorSeccompRemove:
+			e.State, e.Detail = seccompEnforcement(p.Verdict.Tier(), i.Name == isolatorSeccompRetain, iso.seccomp)
 		default:
 			e.State, e.Detail = Unenforced, "no tier of clearrun knows it"
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/appc/spec/schema/types/resource"
 
+	"github.com/clearrun/clearrun/hostrun/seccomp"
 	"github.com/clearrun/clearrun/image"
 )
 
@@ -26,12 +27,17 @@ type isolation struct {
 	cpus            int    // whole CPUs; 0: nothing asked for
 	capabilities    CapabilitySet
 	noNewPrivileges bool
+	seccomp         *seccomp.Restriction
 }
 
 // isolate reads the isolators. Without a capability set the app gets base: a retain-set
 // is all that it gets, a remove-set is taken away from base.
 func isolate(isolators []image.Isolator, base CapabilitySet) (isolation, error) {
-	iso := isolation{capabilities: base}
+	restricted, err := restriction(isolators)
+	iso := isolation{capabilities: base, seccomp: restricted}
+	if err != nil {
+		return iso, err
+	}
 	var retain, remove CapabilitySet
 	var retained, removed bool
 	for _, i := range isolators {

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"attach": {"pod", "guest/proto"},
 
 	// What to run, and whether it may.
-	"pod":   {"trust", "image/...", "hostrun/label"},
+	"pod":   {"trust", "image/...", "hostrun/label", "hostrun/seccomp"},
 	"trust": {"image"},
 	// The TPM, which knows nothing of what is measured.
 	"trust/tpm": {},

@@ -1,9 +1,11 @@
 // Command seccomp-profile writes Moby's default seccomp profile as a table of system
-// call numbers, for hostrun/seccomp. Its test tells when the table is out of date.
+// call numbers, for hostrun/seccomp, and the names of system calls as another. Its test
+// tells when a table is out of date.
 package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"go/format"
 	"io"
@@ -22,16 +24,20 @@ import (
 
 func main() {
 	out := pflag.StringP("output", "o", "", "the Go file to write")
+	names := pflag.String("names", "", "the Go file to write with the names of system calls")
 	pflag.Parse()
-	var text bytes.Buffer
-	err := generate(&text)
-	if err == nil {
-		err = os.WriteFile(*out, text.Bytes(), 0o644)
-	}
-	if err != nil {
+	if err := errors.Join(writeFile(*out, generate), writeFile(*names, generateNames)); err != nil {
 		fmt.Fprintln(os.Stderr, "seccomp-profile:", err)
 		os.Exit(1)
 	}
+}
+
+func writeFile(path string, generate func(io.Writer) error) error {
+	var text bytes.Buffer
+	if err := generate(&text); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
 }
 
 // generate writes the table for amd64.

@@ -47,9 +47,10 @@ const x32Bit = 0x40000000
 var ErrTooLong = errors.New("seccomp filter is too long")
 
 // Filter gives the filter for an app with these capabilities (bit n stands for
-// capability n), as an array of struct sock_filter. Calls of other architectures fail
-// with EPERM, those of the x32 ABI with ENOSYS.
-func Filter(caps uint64) ([]byte, error) {
+// capability n), as an array of struct sock_filter. It lets through what both the profile
+// and r do; r may be nil. Calls of other architectures fail with EPERM, those of the x32
+// ABI with ENOSYS.
+func Filter(caps uint64, r *Restriction) ([]byte, error) {
 	var a assembler
 	a.load(archOffset)
 	a.jump(unix.BPF_JEQ, unix.AUDIT_ARCH_X86_64, 1, 0)
@@ -57,6 +58,7 @@ func Filter(caps uint64) ([]byte, error) {
 	a.load(numberOffset)
 	a.jump(unix.BPF_JGE, x32Bit, 0, 1)
 	a.give(errno(unix.ENOSYS))
+	a.restrict(r)
 	for _, r := range profile {
 		if caps&r.caps == r.caps && caps&r.no == 0 {
 			a.rule(r)
