@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/clearrun/clearrun/pod"
@@ -174,6 +175,29 @@ func TestMeasuredRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify(1, "something else measures into it")
+}
+
+// TestMeasuredAtOnce lets runs that start together measure into one PCR.
+func TestMeasuredAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	m := trust.MeasurementPolicy{TPM: trust.TPMRequired, PCR: 16, Device: emulatedTPM(t)}
+	l, err := globals{configDir: dir}.log()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs sync.WaitGroup
+	for range 8 {
+		runs.Go(func() {
+			if _, err := l.AppendMeasured(trust.Record{Event: trust.EventAllowed}, m, measure(m)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	runs.Wait()
+	p, err := l.ReplayPCR(m.PCR, func() ([sha256.Size]byte, error) { return tpm.Register{Device: m.Device, PCR: m.PCR}.Read() })
+	if err != nil || len(p.Faults) > 0 || p.Measured != 8 {
+		t.Errorf("%+v, %v", p, err)
+	}
 }
 
 // forge writes a log anew, with other records and right hashes.

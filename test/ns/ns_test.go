@@ -71,6 +71,22 @@ func (l *lab) command(script string, options ...string) *exec.Cmd {
 	return exec.Command(l.exe, append(args, l.dir+"/app.aci", "--", "sh", "-c", script)...)
 }
 
+// TestUnmeasurable asks for a TPM where there is none.
+func TestUnmeasurable(t *testing.T) {
+	l := newLab(t, "[ns]\nmeasurement: {tpm: required, device: /dev/absent}")
+	var stderr bytes.Buffer
+	cmd := l.command("echo ran")
+	cmd.Stderr = &stderr
+	out, _ := cmd.Output()
+	if code := cmd.ProcessState.ExitCode(); code != 125 || len(out) > 0 || !strings.Contains(stderr.String(), "make /dev/absent usable for you") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, out, stderr.String())
+	}
+	l.write("config/policy.yaml", []byte("measurement: {tpm: optional, device: /dev/absent}\nrules: [{name: a, match: {name: \"**\"}, require: {none: true}, tiers: [ns]}]\n"))
+	if out, err := l.command("echo ran", "--ns").Output(); err != nil || string(out) != "ran\n" {
+		t.Errorf("optional: %v: %s", err, out)
+	}
+}
+
 func TestTierOfAPolicy(t *testing.T) {
 	l := newLab(t, "[ns, vm]")
 	for _, tt := range []struct {
