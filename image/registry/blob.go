@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
 	"oras.land/oras-go/v2/registry/remote/errcode"
 )
@@ -23,8 +24,8 @@ func (d *downloads) get(b *blob) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("download: %w", err)
 	}
-	t := &transfer{downloads: d, blob: b, file: file, sum: b.digest.Algorithm().New()}
-	if err := t.run(); err != nil {
+	t := &transfer{downloads: d, blob: b, file: file, sum: b.digest.Algorithm().New(), from: d.repo}
+	if err := t.anywhere(); err != nil {
 		return nil, errors.Join(fmt.Errorf("layer %s: %w", b.digest.Short(), err), file.Close())
 	}
 	// Others may have it, too. Who waits for several files must not keep any from them.
@@ -36,15 +37,40 @@ type transfer struct {
 	*downloads
 	blob *blob
 	file *os.File
+	from *remote.Repository
 	sum  hash.Hash // of the first at bytes
 	at   int64
 }
 
-// run goes on until the blob is complete and right, as long as it moves.
-func (t *transfer) run() error {
+// anywhere downloads the blob from where its image was found or, failing that, from the
+// other places that may have it: a mirror can have lost a layer, or damaged one.
+func (t *transfer) anywhere() error {
 	if err := t.resume(); err != nil {
 		return err
 	}
+	err := t.run()
+	var errs []error
+	for _, e := range t.others {
+		if err == nil || t.ctx.Err() != nil {
+			break
+		}
+		errs = append(errs, err)
+		t.options.notice("layer %s: %v; asking %s", t.blob.digest.Short(), err, e)
+		if t.from, err = t.options.connect(t.ctx, e); err == nil {
+			err = t.run()
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", e, explain(err, e))
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// run goes on until the blob is complete and right, as long as it moves.
+func (t *transfer) run() error {
 	resumed := t.at > 0
 	farthest := t.at
 	for failures := 0; ; {
@@ -152,9 +178,9 @@ func isInterruption(err error) bool {
 // request asks for the blob from where the file ends (distribution spec 1.1, Pulling
 // blobs; RFC 9110, section 14).
 func (t *transfer) request(ctx context.Context) (io.ReadCloser, error) {
-	reference := t.repo.Reference
+	reference := t.from.Reference
 	scheme := "https"
-	if t.repo.PlainHTTP {
+	if t.from.PlainHTTP {
 		scheme = "http"
 	}
 	url := fmt.Sprintf("%s://%s/v2/%s/blobs/%s:%s", scheme, reference.Host(), reference.Repository, t.blob.digest.Algorithm(), t.blob.digest.Hex())
@@ -166,7 +192,7 @@ func (t *transfer) request(ctx context.Context) (io.ReadCloser, error) {
 	if t.at > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", t.at))
 	}
-	resp, err := t.repo.Client.Do(req)
+	resp, err := t.from.Client.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ const partSuffix = ".part"
 type downloads struct {
 	options Options
 	repo    *remote.Repository
+	others  []endpoint // that may have a layer which repo lacks
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -49,8 +50,8 @@ type blob struct {
 	err    error
 }
 
-func newDownloads(o Options, repo *remote.Repository) (*downloads, error) {
-	d := &downloads{options: o, repo: repo, blobs: make(map[image.Digest]*blob)}
+func newDownloads(o Options, repo *remote.Repository, others []endpoint) (*downloads, error) {
+	d := &downloads{options: o, repo: repo, others: others, blobs: make(map[image.Digest]*blob)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	return d, nil
 }

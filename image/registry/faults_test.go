@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -123,6 +124,64 @@ func TestBrokenConnection(t *testing.T) {
 	}
 	if resumed != 6 || len(p.ranges) != 12 {
 		t.Errorf("asked for %q", p.ranges)
+	}
+}
+
+// TestMirrorLosesLayers: what a mirror has lost, damaged or breaks off comes from the registry.
+func TestMirrorLosesLayers(t *testing.T) {
+	l, d := layout(t)
+	r := registrytest.Start(t, registrytest.Options{})
+	r.Push("oci:"+l.Dir+":v1", "app:v1", "--preserve-digests")
+	mirror := newProxy(t, r)
+	asked := 0
+	mirror.makeTrouble(func(w http.ResponseWriter, req *http.Request, next http.Handler) bool {
+		if !isLayer(l, req) {
+			return false
+		}
+		mirror.mu.Lock()
+		asked++
+		n := asked
+		mirror.mu.Unlock()
+		switch n {
+		case 1:
+			http.NotFound(w, req)
+		case 2:
+			w.Write(make([]byte, 400_000))
+		default:
+			cutting(100_000)(w, req, next)
+		}
+		return true
+	})
+	o := options(t)
+	var notices []string
+	var mu sync.Mutex
+	o.Notice = func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		notices = append(notices, text)
+	}
+	rules := "registries:\n- prefix: " + r.Host + "\n  mirrorsOnly: %v\n  mirrors: [{location: " + strings.TrimPrefix(mirror.URL, "http://") + "}]\n"
+	var err error
+	if o.Mirrors, err = registry.ParseMirrors(fmt.Appendf(nil, rules, false)); err != nil {
+		t.Fatal(err)
+	}
+	img, err := pull(t, "docker://"+r.Host+"/app:v1", o)
+	checkImage(t, "from both", img, err, d)
+	turns := 0
+	for _, text := range notices {
+		if strings.Contains(text, "asking "+r.Host+"/app") {
+			turns++
+		}
+	}
+	if turns != 6 {
+		t.Errorf("turned to the registry %d times, want 6:\n%s", turns, strings.Join(notices, "\n"))
+	}
+	o = options(t)
+	if o.Mirrors, err = registry.ParseMirrors(fmt.Appendf(nil, rules, true)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pull(t, "docker://"+r.Host+"/app:v1", o); err == nil {
+		t.Error("the registry was asked although the mirrors only may be")
 	}
 }
 

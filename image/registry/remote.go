@@ -46,8 +46,8 @@ func Open(ctx context.Context, r ref.Ref, o Options) (*Remote, error) {
 		return nil, err
 	}
 	var errs []error
-	for _, e := range list {
-		made, err := o.open(ctx, e, want)
+	for i, e := range list {
+		made, err := o.open(ctx, e, want, list[i+1:])
 		if err == nil {
 			return made, nil
 		}
@@ -59,7 +59,8 @@ func Open(ctx context.Context, r ref.Ref, o Options) (*Remote, error) {
 	return nil, errors.Join(errs...)
 }
 
-func (o Options) open(ctx context.Context, e endpoint, want string) (*Remote, error) {
+// open finds the image at e. A layer that is not to be had there is asked for at the others.
+func (o Options) open(ctx context.Context, e endpoint, want string, others []endpoint) (*Remote, error) {
 	repo, err := o.connect(ctx, e)
 	if err != nil {
 		return nil, err
@@ -72,7 +73,7 @@ func (o Options) open(ctx context.Context, e endpoint, want string) (*Remote, er
 		return nil, fmt.Errorf("the registry answered with another digest, %s", root.Digest)
 	}
 	r := &Remote{Root: root, options: o, place: e, repo: repo}
-	r.downloads, err = newDownloads(o, repo)
+	r.downloads, err = newDownloads(o, repo, others)
 	return r, err
 }
 
