@@ -89,8 +89,9 @@ func (r *Resources) restrict(l trust.Limits, tier trust.Tier) error {
 }
 
 // Check explains whether Open would open the image, without keeping or running
-// anything of it. It needs no Store. Unlike Open it looks into an image that nobody
-// has signed: its name is what the explanation is about.
+// anything of it. It needs no Store, but an image of a registry that is in one is not asked
+// for, as in a run. Unlike Open it looks into an image that nobody has signed: its name is
+// what the explanation is about.
 func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	fail := func(err error) (trust.Explanation, error) {
 		return trust.Explanation{}, fmt.Errorf("image %s: %w", o.Path, err)
@@ -99,7 +100,9 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	if err != nil {
 		return trust.Explanation{}, err
 	}
-	o.Store = nil // a description comes from where the image does
+	if r.Transport != ref.Docker {
+		o.Store = nil // a description comes from where the image does
+	}
 	src, err := o.find(ctx, r)
 	if err != nil {
 		return fail(err)

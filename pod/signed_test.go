@@ -140,6 +140,10 @@ func TestRemote(t *testing.T) {
 	h.mustOpen("signed", reference, evil, always)
 	r.Stop()
 	h.mustOpen("offline", reference, evil, missing)
+	e, err := pod.Check(context.Background(), pod.Options{Path: reference, Store: h.store, Keyring: h.keys})
+	if err != nil || !e.Allowed || !strings.HasSuffix(e.Digest, evil.Digest.Encoded()) {
+		t.Errorf("checked offline: %+v, %v", e, err)
+	}
 	h.mustRefuse("offline, asked for", reference, "connection refused", always)
 	if refs, err := h.store.References(); err != nil || len(refs) != 2 {
 		t.Errorf("the store remembers %v, %v", refs, err)

@@ -88,8 +88,12 @@ func (s stored) examine(_ context.Context, o Options, strict bool) (trust.Eviden
 	return e, nil
 }
 
-func (s stored) describe(context.Context, Options) (image.Meta, image.Digest, error) {
-	return image.Meta{}, image.Digest{}, errors.New("is described by the store")
+func (s stored) describe(_ context.Context, o Options) (image.Meta, image.Digest, error) {
+	entry, err := o.Store.Lookup(s.known.Digest())
+	if err != nil {
+		return image.Meta{}, image.Digest{}, err
+	}
+	return entry.Meta, s.known.Digest(), entry.Close()
 }
 
 func (s stored) read(context.Context, Options, string) (*image.Image, image.Digest, error) {

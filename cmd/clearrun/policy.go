@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
 	"github.com/clearrun/clearrun/vmrun"
@@ -131,8 +132,13 @@ func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) 
 	if err != nil {
 		return trust.Explanation{}, err
 	}
+	st, err := store.Open(o.storeOptions())
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	defer st.Close()
 	po := pod.Options{
-		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
+		Store: st, Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
 		AskedTier: tier, InsecureNoVerify: o.insecure,
 	}
 	if err := errors.Join(o.surroundings.apply(&po.Overrides), o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
