@@ -37,3 +37,12 @@ func Limits() []string {
 	}
 	return names
 }
+
+// Landlock is the version of this kernel's Landlock ABI, 0 if it has none in use.
+func Landlock() int {
+	version, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(version)
+}

@@ -57,7 +57,7 @@ func doctorCommand(args []string, g globals, io stdio) (int, error) {
 }
 
 func examineHost() []finding {
-	findings := []finding{examineKernel(), examineBundle(), examineKVM(), examineSELinux(), examineCgroups()}
+	findings := []finding{examineKernel(), examineBundle(), examineKVM(), examineSELinux(), examineLandlock(), examineCgroups()}
 	vm := finding{Name: tierVM, OK: true, Value: "ready"}
 	for _, x := range findings[1:3] {
 		if !x.OK {
@@ -82,6 +82,20 @@ func examineNS() finding {
 		limits = strings.Join(names, ", ")
 	}
 	return finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
+}
+
+// examineLandlock says whether the second wall of tier ns stands. Its lack keeps nothing
+// from running.
+func examineLandlock() finding {
+	const scopes = 6 // of the ABI
+	switch version := hostrun.Landlock(); {
+	case version == 0:
+		return finding{Name: "Landlock", OK: true, Value: "absent (tier ns is without its second wall)"}
+	case version < scopes:
+		return finding{Name: "Landlock", OK: true, Value: fmt.Sprintf("ABI %d: files, but no signals and abstract sockets (those need Linux 6.12)", version)}
+	default:
+		return finding{Name: "Landlock", OK: true, Value: fmt.Sprintf("ABI %d: files, signals, abstract sockets", version)}
+	}
 }
 
 func examineKernel() finding {

@@ -48,7 +48,7 @@ func (p platform) startApp(start *proto.Start, io stdio) (*app, error) {
 	if err := labelNext("exec", start.ProcessLabel); err != nil {
 		return nil, err
 	}
-	restore, err := restrict(start)
+	restore, err := p.restrict(start)
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,9 @@ const maxCapability = 63
 // umask, resource limits, the bounding set, no_new_privs and the seccomp filter. The
 // latter three belong to the thread, so the caller stays on it until it has forked. The function
 // returned takes back the limits.
-func restrict(start *proto.Start) (restore func(), err error) {
+func (p platform) restrict(start *proto.Start) (restore func(), err error) {
 	unix.Umask(int(start.Umask & 0o777))
-	if err := restrictThread(start); err != nil {
+	if err := p.restrictThread(start); err != nil {
 		return nil, err
 	}
 	return setRlimits(start.Rlimits)
@@ -27,7 +27,7 @@ func restrict(start *proto.Start) (restore func(), err error) {
 // restrictThread drops capabilities from the bounding set, and with it from what
 // any program may gain by execve. This thread's own permitted set stays: it is yet
 // to mount, kill and power off.
-func restrictThread(start *proto.Start) error {
+func (p platform) restrictThread(start *proto.Start) error {
 	if start.Capabilities == proto.AllCapabilities && !start.NoNewPrivileges && start.Seccomp == "" {
 		return nil // and the runtime is spared another thread
 	}
@@ -44,6 +44,11 @@ func restrictThread(start *proto.Start) error {
 		}
 		if err != nil {
 			return fail("restrict", "drop capability "+decimal(n), err)
+		}
+	}
+	if p.shared {
+		if err := landlock(start); err != nil {
+			return err
 		}
 	}
 	if start.NoNewPrivileges {

@@ -49,4 +49,6 @@ var probes = []struct {
 	{"other-abis", otherABIs},
 	{"module", module},
 	{"host-network", hostNetwork},
+	{"handed-descriptor", handedDescriptor},
+	{"abstract-socket", abstractSocket},
 }

@@ -32,7 +32,7 @@ const (
 // lifeCycle are calls that PID 1 makes once the filter is on, to start the app, carry its
 // streams and report its end: the filter is its own as well. No Restriction denies them.
 var lifeCycle = [...]uint16{
-	unix.SYS_READ, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_PPOLL, unix.SYS_SPLICE, unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_MUNMAP,
+	unix.SYS_OPENAT, unix.SYS_READ, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_PPOLL, unix.SYS_SPLICE, unix.SYS_MMAP, unix.SYS_MPROTECT, unix.SYS_MUNMAP,
 	unix.SYS_MADVISE, unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK,
 	unix.SYS_IOCTL, unix.SYS_SHUTDOWN, unix.SYS_CLONE, unix.SYS_EXECVE, unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_WAIT4,
 	unix.SYS_KILL, unix.SYS_TGKILL, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_FCNTL, unix.SYS_CHDIR, unix.SYS_SETSID,
