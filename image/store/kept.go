@@ -50,6 +50,23 @@ func (s *Store) Keep(ref string, source image.Digest) error {
 	return s.explain(s.root.Rename(fresh, filepath.Join(name, sourceLink)))
 }
 
+// keptSizes adds up the files that are kept for each source, in bytes. Those on their way
+// in count once the image is there.
+func (s *Store) keptSizes() map[string]uint64 {
+	sizes := make(map[string]uint64)
+	for _, name := range s.names(keptDir) {
+		source, err := s.root.Readlink(filepath.Join(name, sourceLink))
+		if err != nil {
+			continue
+		}
+		size, err := s.sizeOf(name)
+		if err == nil { // else it is gone meanwhile
+			sizes[source] += size
+		}
+	}
+	return sizes
+}
+
 // dropKept forgets the files of sources that the store does not know any more.
 func (s *Store) dropKept() error {
 	var errs []error

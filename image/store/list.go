@@ -17,7 +17,7 @@ import (
 type Item struct {
 	Digest     image.Digest   `json:"digest"`
 	Name       image.Name     `json:"name,omitempty"`
-	Size       uint64         `json:"size"` // of its files, bytes
+	Size       uint64         `json:"size"` // of its files, and of what is kept as distributed, bytes
 	Rendered   time.Time      `json:"rendered"`
 	Used       time.Time      `json:"used"` // the last time
 	InUse      bool           `json:"inUse"`
@@ -36,7 +36,7 @@ func (s *Store) List() ([]Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	index := s.index()
+	index, kept := s.index(), s.keptSizes()
 	var items []Item
 	for _, e := range entries {
 		digest, err := image.ParseDigest(e.Name())
@@ -54,6 +54,9 @@ func (s *Store) List() ([]Item, error) {
 			return nil, fmt.Errorf("store: %w", err)
 		}
 		item.References, item.Sources = index.references[digest], index.sources[digest]
+		for _, source := range item.Sources {
+			item.Size += kept[source.String()]
+		}
 		items = append(items, item)
 	}
 	slices.SortFunc(items, func(a, b Item) int {

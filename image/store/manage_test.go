@@ -288,6 +288,33 @@ func TestQuota(t *testing.T) {
 
 func sizeText(n uint64) string { return image.FormatSize(n) }
 
+// TestQuotaCountsKept: what is kept of an image as distributed counts, and goes with it.
+func TestQuotaCountsKept(t *testing.T) {
+	p := newPlace(t)
+	s := p.open(t)
+	data := archive(t, "first")
+	put(t, s, data).Close()
+	const ref, kept = "appc:example.com/first", 1 << 20
+	if err := s.Keep(ref, digest(data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.KeptDir(ref), "image.aci"), make([]byte, kept), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	items, err := s.List()
+	if err != nil || len(items) != 1 || items[0].Size < kept {
+		t.Fatalf("the image's size is without what is kept of it: %+v, %v", items, err)
+	}
+	p.Quota = sizeText(kept)
+	second := put(t, p.open(t), archive(t, "second"))
+	if got := digests(t, s); len(got) != 1 || got[0] != second.Digest {
+		t.Errorf("in the store: %v", got)
+	}
+	if _, err := os.Lstat(s.KeptDir(ref)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was kept of the first is left: %v", err)
+	}
+}
+
 func TestQuotaFile(t *testing.T) {
 	p := newPlace(t)
 	name := filepath.Join(filepath.Dir(p.KeyFile), "store.yaml")
