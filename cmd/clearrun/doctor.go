@@ -64,24 +64,24 @@ func examineHost() []finding {
 			vm = finding{Name: vm.Name, Value: "cannot run: " + x.Value, Remedy: x.Remedy}
 		}
 	}
-	return append(findings, vm, examineNS(),
-		finding{Name: "tier host", Value: "not part of this version", Remedy: "images run in tiers vm and ns"})
+	return append(findings, vm, examineNS("tier ns"), examineNS("tier host"))
 }
 
 // tierVM is the name of the finding about that tier.
 const tierVM = "tier vm"
 
-// examineNS says whether tier ns can run. That a policy must allow it is no lack.
-func examineNS() finding {
+// examineNS says whether tier ns, or host, which needs the same, can run. That a policy
+// must allow it is no lack.
+func examineNS(tier string) finding {
 	if err := hostrun.Ready(); err != nil {
 		what, remedy, _ := strings.Cut(err.Error(), ": ")
-		return finding{Name: "tier ns", Value: "cannot run: " + what, Remedy: remedy}
+		return finding{Name: tier, Value: "cannot run: " + what, Remedy: remedy}
 	}
 	limits := "none"
 	if names := hostrun.Limits(); len(names) > 0 {
 		limits = strings.Join(names, ", ")
 	}
-	return finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
+	return finding{Name: tier, OK: true, Value: "ready, where a policy allows it; limits: " + limits}
 }
 
 // examineLandlock says whether the second wall of tier ns stands. Its lack keeps nothing

@@ -181,6 +181,25 @@ func protectDevices() error {
 	return fail("mount", "forbid devices in /dev", err)
 }
 
+// forStart is what PID 1 may still do when the app already runs, if only for a moment:
+// what the app may, start it as another user, take back limits, and end it.
+func forStart(start *proto.Start) proto.CapabilitySet {
+	return start.Capabilities.With(unix.CAP_KILL).With(unix.CAP_SETUID).With(unix.CAP_SETGID).With(unix.CAP_SYS_RESOURCE)
+}
+
+// shed drops all capabilities of this thread but those to keep.
+func shed(keep proto.CapabilitySet) error {
+	header, held, err := capabilities()
+	if err != nil {
+		return fail("container", "read capabilities", err)
+	}
+	for i := range held {
+		held[i].Permitted &= uint32(keep >> (32 * i))
+		held[i].Effective = held[i].Permitted
+	}
+	return fail("container", "drop capabilities", unix.Capset(header, &held[0]))
+}
+
 var errThreads = errors.New("not exactly one")
 
 // oneTask is the link count of a task directory with one thread: "." and ".." besides.
@@ -194,17 +213,8 @@ func giveUp(start *proto.Start) error {
 	if err := unix.Stat("/proc/self/task", &st); err != nil || st.Nlink != oneTask {
 		return fail("container", "count the threads of PID 1", errThreads)
 	}
-	header, held, err := capabilities()
-	if err != nil {
-		return fail("container", "read capabilities", err)
-	}
-	keep := start.Capabilities.With(unix.CAP_KILL)
-	for i := range held {
-		held[i].Permitted &= uint32(keep >> (32 * i))
-		held[i].Effective = held[i].Permitted
-	}
-	if err := unix.Capset(header, &held[0]); err != nil {
-		return fail("container", "drop capabilities", err)
+	if err := shed(start.Capabilities.With(unix.CAP_KILL)); err != nil {
+		return err
 	}
 	if err := become(start.ProcessLabel); err != nil {
 		return err

@@ -57,7 +57,13 @@ func (p platform) restrictThread(start *proto.Start) error {
 		}
 	}
 	// Last, so that the filter need not let through what comes before it.
-	return installFilter(start.Seccomp)
+	if err := installFilter(start.Seccomp); err != nil {
+		return err
+	}
+	if p.confine == nil {
+		return nil
+	}
+	return shed(forStart(start))
 }
 
 // setRlimits sets limits on this process, for the app to inherit.

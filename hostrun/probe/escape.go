@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -113,27 +114,56 @@ func traceInit() error {
 
 // initHasNoRights is for an app that may trace PID 1: it must find there no more than
 // it has itself.
+// forStart are the capabilities that PID 1 may hold beyond its app's while that starts:
+// CAP_KILL, CAP_SETGID, CAP_SETUID and CAP_SYS_RESOURCE.
+const forStart = 1<<5 | 1<<6 | 1<<7 | 1<<24
+
+// initHasNoRights looks at PID 1, which gives up its last rights while the app already
+// runs, until it has none that the app lacks. At no time may it have any of use.
 func initHasNoRights() error {
-	status, err := os.ReadFile("/proc/1/status")
-	if err != nil {
-		return err
-	}
 	own, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, field := range []string{"CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "Seccomp:"} {
-		if a, b := value(string(status), field), value(string(own), field); a != b {
-			errs = append(errs, fmt.Errorf("PID 1 has %s %s, its app %s", field, a, b))
-		}
+	app, err := strconv.ParseUint(value(string(own), "CapPrm:"), 16, 64)
+	if err != nil {
+		return err
 	}
-	if got := value(string(status), "NoNewPrivs:"); got != "1" {
-		errs = append(errs, fmt.Errorf("PID 1 could gain privileges: NoNewPrivs is %s", got))
+	const looks = 10_000
+	var excess error
+	for range looks {
+		status, err := os.ReadFile("/proc/1/status")
+		if err != nil {
+			return err
+		}
+		held, err := strconv.ParseUint(value(string(status), "CapPrm:"), 16, 64)
+		if err != nil {
+			return err
+		}
+		if more := held &^ (app | forStart); more != 0 {
+			return fmt.Errorf("PID 1 has capabilities %#x that its app lacks", more)
+		}
+		if excess = sameRights(string(status), string(own)); excess == nil {
+			break
+		}
 	}
 	tasks, err := filepath.Glob("/proc/1/task/*")
 	if err != nil || len(tasks) != 1 {
-		errs = append(errs, fmt.Errorf("PID 1 has %d threads, %w", len(tasks), err))
+		err = fmt.Errorf("PID 1 has %d threads, %w", len(tasks), err)
+	}
+	return errors.Join(excess, err)
+}
+
+// sameRights compares what PID 1 may do with what its app may.
+func sameRights(status, own string) error {
+	var errs []error
+	for _, field := range []string{"CapPrm:", "CapEff:", "CapBnd:", "CapInh:", "Seccomp:"} {
+		if a, b := value(status, field), value(own, field); a != b {
+			errs = append(errs, fmt.Errorf("PID 1 has %s %s, its app %s", field, a, b))
+		}
+	}
+	if got := value(status, "NoNewPrivs:"); got != "1" {
+		errs = append(errs, fmt.Errorf("PID 1 could gain privileges: NoNewPrivs is %s", got))
 	}
 	return errors.Join(errs...)
 }
