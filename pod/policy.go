@@ -32,6 +32,7 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	if err := p.restrictSharing(l); err != nil {
 		return err
 	}
+	p.RequireSELinux = l.SELinux && p.Verdict.Tier() == trust.TierNS
 	if l.Capabilities == nil {
 		return nil
 	}

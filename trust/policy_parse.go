@@ -170,6 +170,7 @@ func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.No
 				p.fault(n, "minVersion: %q is not a version such as 1.2.3 (semver.org)", s)
 			}
 		},
+		"selinux": func(n ast.Node) { q.selinux = p.boolean(n, "selinux") },
 		"notOlderThan": func(n ast.Node) {
 			s, ok := p.text(n, "notOlderThan")
 			if !ok {

@@ -34,7 +34,20 @@ func (p *policyReader) checkRule(n ast.Node, d *draft) {
 	}
 	p.checkRequire(n, d)
 	p.checkTiers(d)
+	p.checkSELinux(d)
 	p.checkAllow(d)
+}
+
+// checkSELinux asks that SELinux is demanded where it exists: at tier ns.
+func (p *policyReader) checkSELinux(d *draft) {
+	if d.limits.SELinux = d.rule.require.selinux; !d.limits.SELinux {
+		return
+	}
+	if slices.Contains(d.tiers, TierHost) {
+		p.fault(d.require["selinux"], "rule %q: selinux is not to be had at tier host, where an app is a process of the host", d.name)
+	} else if !slices.Contains(d.tiers, TierNS) {
+		p.fault(d.require["selinux"], "rule %q: selinux is about tier ns, which is not among its tiers", d.name)
+	}
 }
 
 // checkAllow asks that what is allowed exists at a tier of the rule.

@@ -194,6 +194,9 @@ func printAllowance(w io.Writer, a *trust.Allowance) {
 	if a.CPUs > 0 {
 		list = append(list, fmt.Sprintf("%d CPUs", a.CPUs))
 	}
+	if a.SELinux {
+		list = append(list, "tier ns under SELinux alone")
+	}
 	if a.Insecure {
 		list = append(list, "--insecure-no-verify")
 	}

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,33 @@ func TestUnmeasurable(t *testing.T) {
 	l.write("config/policy.yaml", []byte("measurement: {tpm: optional, device: /dev/absent}\nrules: [{name: a, match: {name: \"**\"}, require: {none: true}, tiers: [ns]}]\n"))
 	if out, err := l.command("echo ran", "--ns").Output(); err != nil || string(out) != "ran\n" {
 		t.Errorf("optional: %v: %s", err, out)
+	}
+}
+
+// TestSELinux runs where there is none: one line says so, and a rule that demands it refuses.
+func TestSELinux(t *testing.T) {
+	if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+		t.Skip("SELinux is active here: test/selinux is about that")
+	}
+	l := newLab(t, "[ns, vm]")
+	for _, demanded := range []bool{false, true} {
+		l.write("config/policy.yaml", fmt.Appendf(nil,
+			"rules: [{name: a, match: {name: \"**\"}, require: {none: true, selinux: %v}, tiers: [ns]}]\n", demanded))
+		var stderr bytes.Buffer
+		cmd := l.command("echo ran", "--ns")
+		cmd.Stderr = &stderr
+		out, _ := cmd.Output()
+		code, stdout, says := 0, "ran\n", "SELinux is not active on this host"
+		if demanded {
+			code, stdout, says = 125, "", "the policy demands SELinux, which is not active on this host: boot with"
+		}
+		if got := cmd.ProcessState.ExitCode(); got != code || string(out) != stdout || strings.Count(stderr.String(), says) != 1 {
+			t.Errorf("demanded %v: exit code %d, stdout %q, stderr %q", demanded, got, out, stderr.String())
+		}
+	}
+	out, _ := l.command("true", "--ns", "--security-opt", "label=disable").CombinedOutput()
+	if !strings.Contains(string(out), "label=disable is not allowed") {
+		t.Errorf("label=disable: %s", out)
 	}
 }
 
