@@ -15,8 +15,11 @@ func TestParse(t *testing.T) {
 	}{
 		{nil, label.Options{}, ""},
 		{[]string{"label=disable"}, label.Options{Disable: true}, ""},
-		{[]string{"label=type:a_t", "label=level:s0:c1,c2", "label=user:u", "label=role:r", "label=filetype:f_t"},
-			label.Options{Type: "a_t", Level: "s0:c1,c2", User: "u", Role: "r", FileType: "f_t"}, ""},
+		{
+			[]string{"label=type:a_t", "label=level:s0:c1,c2", "label=user:u", "label=role:r", "label=filetype:f_t"},
+			label.Options{Type: "a_t", Level: "s0:c1,c2", User: "u", Role: "r", FileType: "f_t"},
+			"",
+		},
 		{[]string{"label=type:a_t", "label=type:b_t"}, label.Options{Type: "b_t"}, ""},
 		{[]string{"label=disable", "label=type:a_t"}, label.Options{}, "contradicts"},
 		{[]string{"label"}, label.Options{}, "want label=type:TYPE"},
