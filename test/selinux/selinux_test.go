@@ -28,20 +28,20 @@ const policy = "rules:\n- name: test\n  match: {name: \"**\"}\n  require: {none:
 // TestContainersAreApart boots the machine. What happens in it is in guest/checks.go; that
 // it was SELinux which kept A from B and the host, the kernel's audit messages must say.
 func TestContainersAreApart(t *testing.T) {
-	console := boot(t)
-	if !strings.Contains(console, "GUEST DONE") || strings.Contains(console, "GUEST FAILED") {
-		t.Fatalf("the guest did not get through:\n%s", tail(console))
+	console, said := boot(t)
+	if !strings.Contains(said, "GUEST DONE") || strings.Contains(said, "GUEST FAILED") {
+		t.Fatalf("the guest did not get through:\n%s\n%s", said, tail(console))
 	}
-	checks := regexp.MustCompile(`(?m)^CHECK (.*): (ok|FAILED) (.*)$`).FindAllStringSubmatch(console, -1)
+	checks := regexp.MustCompile(`(?m)^CHECK (.*): (ok|FAILED) (.*)$`).FindAllStringSubmatch(said, -1)
 	if len(checks) != 11 {
-		t.Errorf("%d checks, want 11:\n%s", len(checks), tail(console))
+		t.Errorf("%d checks, want 11:\n%s", len(checks), said)
 	}
 	for _, c := range checks {
 		if c[2] != "ok" {
 			t.Errorf("%s: %s", c[1], c[3])
 		}
 	}
-	a, b := label(t, console, "A"), label(t, console, "B")
+	a, b := label(t, said, "A"), label(t, said, "B")
 	file := strings.Replace(b, "system_r:container_t", "object_r:container_file_t", 1)
 	for _, denial := range []string{
 		`\{ search \} .* scontext=` + a + ` tcontext=` + file + ` tclass=dir permissive=0`,
@@ -56,17 +56,18 @@ func TestContainersAreApart(t *testing.T) {
 }
 
 // label finds what the guest says about a container.
-func label(t *testing.T, console, name string) string {
+func label(t *testing.T, said, name string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^LABEL ` + name + ` (system_u:system_r:container_t:s0:c\d+,c\d+)$`).FindStringSubmatch(console)
+	m := regexp.MustCompile(`(?m)^LABEL ` + name + ` (system_u:system_r:container_t:s0:c\d+,c\d+)$`).FindStringSubmatch(said)
 	if m == nil {
-		t.Fatalf("container %s has no label of its own:\n%s", name, tail(console))
+		t.Fatalf("container %s has no label of its own:\n%s", name, said)
 	}
 	return m[1]
 }
 
-// boot runs the machine to its end and gives what was on its console.
-func boot(t *testing.T) string {
+// boot runs the machine to its end. It gives the kernel's console, and what the guest said
+// on another line, into which no kernel message can break.
+func boot(t *testing.T) (console, said string) {
 	t.Helper()
 	for _, path := range []string{"selinux/key", "clearrun"} {
 		if _, err := os.Stat(build + path); err != nil {
@@ -78,15 +79,17 @@ func boot(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	report := filepath.Join(t.TempDir(), "report")
 	qemu := exec.CommandContext(ctx, "nice", "-n", "10", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max",
-		"-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-kernel", build+"selinux/vmlinuz", "-initrd", initramfs(t), "-append", "console=ttyS0 security=selinux selinux=1 audit=1 panic=-1")
+		"-m", "1024", "-smp", "2", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-serial", "file:"+report,
+		"-kernel", build+"selinux/vmlinuz", "-initrd", initramfs(t), "-append", "console=ttyS0 security=selinux selinux=1 audit=1 audit_backlog_limit=8192 panic=-1")
 	out, err := qemu.CombinedOutput()
-	console := strings.NewReplacer("\r", "", "\x00", "").Replace(string(out))
+	plain := strings.NewReplacer("\r", "", "\x00", "")
+	console = plain.Replace(string(out))
 	if err != nil {
 		t.Fatalf("QEMU: %v\n%s", err, tail(console))
 	}
-	return console
+	return console, plain.Replace(read(t, report))
 }
 
 func tail(s string) string { return s[max(0, len(s)-12000):] }

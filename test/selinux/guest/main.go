@@ -5,6 +5,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -40,6 +41,9 @@ func boot() error {
 	if err := mountAll(); err != nil {
 		return err
 	}
+	if err := speakApart(); err != nil {
+		return fmt.Errorf("open the line for reports: %w", err)
+	}
 	for _, m := range []string{"libcrc32c", "erofs", "overlay", "loop"} {
 		if err := loadModule("/modules/" + m + ".ko"); err != nil {
 			return fmt.Errorf("load module %s: %w", m, err)
@@ -57,6 +61,16 @@ func boot() error {
 		return fmt.Errorf("become an administrator: %w", err)
 	}
 	return syscall.Exec("/init", []string{"/init", "checks"}, []string{"PATH=/bin"})
+}
+
+// speakApart has what this process and its children say go to the second serial line: on
+// the first, the console, messages of the kernel would break into it.
+func speakApart() error {
+	line, err := unix.Open("/dev/ttyS1", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(unix.Dup3(line, 1, 0), unix.Dup3(line, 2, 0), unix.Close(line))
 }
 
 // mountAll mounts what a host has.
