@@ -178,22 +178,23 @@ func TestWrongUsage(t *testing.T) {
 
 func TestTime(t *testing.T) {
 	g := newGnuPG(t)
-	const past = "20200101T000000"
+	// The faked clock goes on, so signatures are made well after the keys.
+	const past, later = "20200101T000000", "20200102T000000"
 	old := g.key("old@example.com", "ed25519", "sign", "never", "--faked-system-time", past)
 	short := g.key("short@example.com", "ed25519", "sign", "10d", "--faked-system-time", past)
 	young := g.key("young@example.com", "ed25519", "sign", "never")
 	k := newKeyring(t)
 	add(t, k, string(name), g.export(old, young))
-	accept(t, k, g.sign(data, old, "--faked-system-time", past), old)
+	accept(t, k, g.sign(data, old, "--faked-system-time", later), old)
 
 	t.Run("key whose end was moved later", func(t *testing.T) {
-		signature := g.sign(data, old, "--faked-system-time", past)
+		signature := g.sign(data, old, "--faked-system-time", later)
 		g.run("", "--quick-set-expire", old, "50y")
 		add(t, k, string(name), g.export(old))
 		accept(t, k, signature, old)
 	})
 	t.Run("expired signature", func(t *testing.T) {
-		refuse(t, k, data, g.sign(data, old, "--faked-system-time", past, "--default-sig-expire", "1d"), "expired")
+		refuse(t, k, data, g.sign(data, old, "--faked-system-time", later, "--default-sig-expire", "1d"), "expired")
 	})
 	t.Run("signature of the future", func(t *testing.T) {
 		refuse(t, k, data, g.sign(data, old, "--faked-system-time", "20600101T000000"), old[24:])
