@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,8 +127,19 @@ func start(name string) (*container, error) {
 	return nil, fmt.Errorf("it ended: %v", c.cmd.Wait())
 }
 
-// find looks for the app, whose label is what /proc says, too.
+// find waits for the app's last command, whose label is what /proc says, too.
 func (c *container) find() error {
+	const looks = 500
+	for range looks {
+		if err := c.look(); err != nil || c.pid != 0 {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Errorf("no process has the label %q", c.label)
+}
+
+func (c *container) look() error {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return err
@@ -145,7 +157,7 @@ func (c *container) find() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no process has the label %q", c.label)
+	return nil
 }
 
 // root is the container's root directory. It is entered, and its program executed, with
