@@ -34,7 +34,7 @@ func TestUsageRefused(t *testing.T) {
 		{[]string{"--env", "=x", "IMAGE"}, "=x"},
 		{[]string{"--signature", "/no/such.asc", "IMAGE"}, "/no/such.asc"},
 		{[]string{"--store"}, "--store"},
-		{[]string{"trust"}, "trust add, list, show, remove or revoke"},
+		{[]string{"trust"}, "want trust add, fetch, list, show, remove, revoke"},
 		{[]string{"trust", "grant"}, "grant"},
 		{[]string{"trust", "add", "KEY"}, "--prefix"},
 		{[]string{"trust", "add", "--prefix", "a", "--root", "KEY"}, "--prefix"},
