@@ -94,7 +94,7 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 	if p.Volumes, err = resolveVolumes(o.Volumes, verdict.Tier()); err != nil {
 		return fail(err)
 	}
-	if err := errors.Join(p.restrictSurroundings(verdict.Limits()), p.restrict(verdict.Limits(), o)); err != nil {
+	if err := p.restrict(verdict.Limits(), o); err != nil {
 		return fail(err)
 	}
 	p.Enforcement = p.enforcement(app.Isolators, iso)

@@ -26,10 +26,7 @@ func Vocabulary() trust.Vocabulary {
 // restrict applies the limits of a policy. What image or user ask for beyond them is
 // refused; what they merely get by default is cut.
 func (p *Pod) restrict(l trust.Limits, o Overrides) error {
-	if err := p.Resources.restrict(l, p.Verdict.Tier()); err != nil {
-		return err
-	}
-	if err := p.restrictSharing(l); err != nil {
+	if err := errors.Join(p.restrictSurroundings(l), p.Resources.restrict(l, p.Verdict.Tier())); err != nil {
 		return err
 	}
 	p.RequireSELinux = l.SELinux && p.Verdict.Tier() == trust.TierNS
@@ -49,22 +46,6 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 		return &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
 	}
 	p.App.Capabilities &= allowed
-	return nil
-}
-
-// restrictSharing holds what the app shares with the host against l. A rule that lists
-// tier host means the host's network, too: there is no other.
-func (p *Pod) restrictSharing(l trust.Limits) error {
-	if p.Verdict.Tier() != trust.TierHost {
-		if err := l.AllowsNetwork(string(p.Network)); err != nil {
-			return err
-		}
-	}
-	for _, v := range p.Volumes {
-		if err := l.AllowsVolume(v.Source, v.ReadOnly); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
