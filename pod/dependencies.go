@@ -198,8 +198,11 @@ func unrender(ctx context.Context, e *store.Entry, scratch string) (image.Layer,
 	if err != nil {
 		return image.Layer{}, nil, err
 	}
-	w := &counter{file: file}
-	if err := rootfs.Export(ctx, e.File(), e.Info, w); err != nil {
+	if err := rootfs.Export(ctx, e.File(), e.Info, file); err != nil {
+		return image.Layer{}, nil, errors.Join(err, file.Close())
+	}
+	info, err := file.Stat()
+	if err != nil {
 		return image.Layer{}, nil, errors.Join(err, file.Close())
 	}
 	// What names the layer is the root that it was made of.
@@ -208,21 +211,8 @@ func unrender(ctx context.Context, e *store.Entry, scratch string) (image.Layer,
 	if err != nil {
 		return image.Layer{}, nil, errors.Join(err, file.Close())
 	}
-	layer, err := image.NewLayer(id, "", file, w.written)
+	layer, err := image.NewLayer(id, "", file, info.Size())
 	return layer.Plain(), file, err
-}
-
-// counter is a file that is being written.
-type counter struct {
-	file    *os.File
-	written int64
-}
-
-// Write appends.
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.file.Write(p)
-	c.written += int64(n)
-	return n, err
 }
 
 type spools []*os.File

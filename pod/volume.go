@@ -1,13 +1,13 @@
 package pod
 
 import (
-	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/trust"
 )
 
@@ -73,7 +73,7 @@ func resolveVolumes(asked []Volume, tier trust.Tier) ([]Volume, error) {
 			source, err = filepath.EvalSymlinks(source)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("volume %s: %w", v, unwrapPath(err))
+			return nil, fmt.Errorf("volume %s: %w", v, image.WithoutPath(err))
 		}
 		v.Source = source
 		volumes = append(volumes, v)
@@ -82,12 +82,4 @@ func resolveVolumes(asked []Volume, tier trust.Tier) ([]Volume, error) {
 		return strings.Count(a.Target, "/") - strings.Count(b.Target, "/")
 	})
 	return volumes, nil
-}
-
-// unwrapPath leaves out the path of an error that is about to be told with it.
-func unwrapPath(err error) error {
-	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(inner) {
-		err = inner
-	}
-	return err
 }
