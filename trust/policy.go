@@ -58,7 +58,6 @@ type requirement struct {
 	annotations []image.NameValue
 	// minVersion bounds the label "version" from below; nil: any, or none.
 	minVersion *semver.Version
-	selinux    bool // enforced, where the app shares the host's kernel
 }
 
 // freshness bounds how long ago a signature was made, by a date or by days; the zero

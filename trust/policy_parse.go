@@ -95,7 +95,7 @@ func (p *policyReader) readRule(n ast.Node) *draft {
 		"name":    func(n ast.Node) { d.name, _ = p.text(n, "name") },
 		"match":   func(n ast.Node) { d.matchAt = p.readMatch(n, &d.match) },
 		"deny":    func(n ast.Node) { d.deny = p.boolean(n, "deny") },
-		"require": func(n ast.Node) { d.require = p.readRequire(n, &d.rule.require) },
+		"require": func(n ast.Node) { d.require = p.readRequire(n, &d.rule) },
 		"tiers":   func(n ast.Node) { p.readTiers(n, &d.tiers) },
 		"minTier": func(n ast.Node) { d.minTier = p.tier(n, "minTier") },
 		"allow":   func(n ast.Node) { d.allow = p.readAllow(n, &d.rule) },
@@ -150,7 +150,8 @@ const (
 	systemWord  = "system"
 )
 
-func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.Node {
+func (p *policyReader) readRequire(n ast.Node, r *rule) map[string]ast.Node {
+	q := &r.require
 	return p.mapping(n, "require", fields{
 		"none":    func(n ast.Node) { q.none = p.boolean(n, "none") },
 		"signers": func(n ast.Node) { p.readSigners(n, q) },
@@ -170,7 +171,7 @@ func (p *policyReader) readRequire(n ast.Node, q *requirement) map[string]ast.No
 				p.fault(n, "minVersion: %q is not a version such as 1.2.3 (semver.org)", s)
 			}
 		},
-		"selinux": func(n ast.Node) { q.selinux = p.boolean(n, "selinux") },
+		"selinux": func(n ast.Node) { r.limits.SELinux = p.boolean(n, "selinux") },
 		"notOlderThan": func(n ast.Node) {
 			s, ok := p.text(n, "notOlderThan")
 			if !ok {

@@ -40,7 +40,7 @@ func (p *policyReader) checkRule(n ast.Node, d *draft) {
 
 // checkSELinux asks that SELinux is demanded where it exists: at tier ns.
 func (p *policyReader) checkSELinux(d *draft) {
-	if d.limits.SELinux = d.rule.require.selinux; !d.limits.SELinux {
+	if !d.limits.SELinux {
 		return
 	}
 	if slices.Contains(d.tiers, TierHost) {
