@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clearrun/clearrun/hostrun"
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/vmm/kvm"
 	"github.com/clearrun/clearrun/vmrun"
 	"github.com/clearrun/clearrun/vmrun/bundle"
@@ -64,24 +65,26 @@ func examineHost() []finding {
 			vm = finding{Name: vm.Name, Value: "cannot run: " + x.Value, Remedy: x.Remedy}
 		}
 	}
-	return append(findings, vm, examineNS("tier ns"), examineNS("tier host"))
+	ns := examineNS()
+	host := ns // needs the same
+	host.Name = "tier host"
+	return append(findings, vm, ns, host)
 }
 
 // tierVM is the name of the finding about that tier.
 const tierVM = "tier vm"
 
-// examineNS says whether tier ns, or host, which needs the same, can run. That a policy
-// must allow it is no lack.
-func examineNS(tier string) finding {
+// examineNS says whether tier ns can run. That a policy must allow it is no lack.
+func examineNS() finding {
 	if err := hostrun.Ready(); err != nil {
 		what, remedy, _ := strings.Cut(err.Error(), ": ")
-		return finding{Name: tier, Value: "cannot run: " + what, Remedy: remedy}
+		return finding{Name: "tier ns", Value: "cannot run: " + what, Remedy: remedy}
 	}
 	limits := "none"
 	if names := hostrun.Limits(); len(names) > 0 {
 		limits = strings.Join(names, ", ")
 	}
-	return finding{Name: tier, OK: true, Value: "ready, where a policy allows it; limits: " + limits}
+	return finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
 }
 
 // examineLandlock says whether the second wall of tier ns stands. Its lack keeps nothing
@@ -145,14 +148,11 @@ func examineKVM() finding {
 }
 
 func examineSELinux() finding {
-	data, err := os.ReadFile("/sys/fs/selinux/enforce")
-	switch {
-	case err != nil:
-		return finding{Name: "SELinux", OK: true, Value: "absent (no tier needs it; tier ns has one wall less)"}
-	case strings.TrimSpace(string(data)) == "1":
-		return finding{Name: "SELinux", OK: true, Value: "enforcing"}
+	x := finding{Name: "SELinux", OK: true, Value: label.Host().String()}
+	if x.Value == label.Absent.String() {
+		x.Value += " (no tier needs it; tier ns has one wall less)"
 	}
-	return finding{Name: "SELinux", OK: true, Value: "permissive"}
+	return x
 }
 
 func examineCgroups() finding {

@@ -64,13 +64,18 @@ func trustAdd(args []string, g globals, std stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	if *asJSON {
-		return 0, printJSON(std.out, keys)
+	return 0, printTrusted(std.out, keys, *asJSON)
+}
+
+// printTrusted says which keys are trusted from now on.
+func printTrusted(w io.Writer, keys []trust.Key, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, keys)
 	}
 	for _, k := range keys {
-		fmt.Fprintf(std.out, "trusted for %s: %s\n", scopeName(k.Prefix), describeKey(k))
+		fmt.Fprintf(w, "trusted for %s: %s\n", scopeName(k.Prefix), describeKey(k))
 	}
-	return 0, nil
+	return nil
 }
 
 // keyFileMax bounds a file of keys in bytes.

@@ -48,13 +48,7 @@ func trustFetch(args []string, g globals, std stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
-	if *asJSON {
-		return 0, printJSON(std.out, keys)
-	}
-	for _, k := range keys {
-		fmt.Fprintf(std.out, "trusted for %s: %s\n", scopeName(k.Prefix), describeKey(k))
-	}
-	return 0, nil
+	return 0, printTrusted(std.out, keys, *asJSON)
 }
 
 // fetchedKeysMax bounds how many files of keys a page may name.
