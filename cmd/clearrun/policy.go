@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/image/ref"
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
@@ -132,17 +133,18 @@ func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) 
 	if err != nil {
 		return trust.Explanation{}, err
 	}
-	st, err := store.Open(o.storeOptions())
-	if err != nil {
-		return trust.Explanation{}, err
-	}
-	defer st.Close()
 	po := pod.Options{
-		Store: st, Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
+		Path: image, SignaturePath: o.signature, Keyring: keys, Policy: policy,
 		AskedTier: tier, InsecureNoVerify: o.insecure,
 	}
 	if err := errors.Join(o.surroundings.apply(&po.Overrides), o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return trust.Explanation{}, err
+	}
+	if r, err := ref.Parse(image); err == nil && r.Transport == ref.Docker { // the store may know it
+		if po.Store, err = store.Open(o.storeOptions()); err != nil {
+			return trust.Explanation{}, err
+		}
+		defer po.Store.Close()
 	}
 	return pod.Check(context.Background(), po)
 }
