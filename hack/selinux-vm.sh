@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes what the test under SELinux boots, in build/selinux: Debian's stock kernel (vmlinuz) with some of
-# its modules, and Debian's policy as its own tools compile it, with clearrun's module (policy)
-# and without (policy.debian). Nothing is installed; a second run finds all of it there.
+# its modules, and Debian's policy with clearrun's module, as Debian's own tools compile it (policy).
+# Nothing is installed; a second run finds all of it there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/build/selinux
@@ -65,10 +65,7 @@ semodule() { nice "$root/usr/sbin/semodule" -p "$root" -s default -n "$@" 2>"$ou
 list=()
 while read -r m; do list+=(-i "$root/usr/share/selinux/default/$m.pp.bz2"); done < <(sort -u "$root"/usr/share/selinux/default/.modules)
 semodule -X 100 "${list[@]}"
-cp "$root"/etc/selinux/default/policy/policy.* "$out/policy.debian"
 semodule -X 400 -i "$module"
 cp "$root"/etc/selinux/default/policy/policy.* "$out/policy"
-rm -rf "$out/contexts"
-cp -r "$root/etc/selinux/default/contexts" "$out/contexts"
 rm -rf "$root"
 echo "$key" >"$out/key"

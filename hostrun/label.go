@@ -18,7 +18,7 @@ func (o Options) label(p *pod.Pod, start *proto.Start) (*label.Lease, error) {
 		return &label.Lease{}, nil // a process of the host's, in clearrun's own domain
 	}
 	lease, err := label.Acquire(label.StateDir, label.Request{
-		Kind: label.Container, Options: p.Label, Required: p.RequireSELinux,
+		Options: p.Label, Required: p.RequireSELinux,
 	})
 	if err != nil {
 		return nil, err

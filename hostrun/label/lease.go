@@ -10,14 +10,13 @@ import (
 // Lease is a label that no other live container has, until Close, and until the last process
 // that has inherited File is gone.
 type Lease struct {
-	process, file, shared string
-	notice                string
-	lock                  *os.File
+	process, file string
+	notice        string
+	lock          *os.File
 }
 
 // Request is what Acquire is asked for.
 type Request struct {
-	Kind    Kind
 	Options Options
 	// Required says that a policy demands SELinux: what is not enforced is refused.
 	Required bool
@@ -54,7 +53,7 @@ func Acquire(dir string, r Request) (*Lease, error) {
 		}
 		return &Lease{notice: "SELinux is not active on this host: nothing but namespaces, seccomp and capabilities holds the container"}, nil
 	}
-	c, err := choose(r.Kind)
+	c, err := choose()
 	if err != nil && (r.Required || r.Options != (Options{})) {
 		return nil, err
 	}
@@ -84,13 +83,6 @@ func (l *Lease) fill(dir string, c candidate, r Request) error {
 		return err
 	}
 	l.lock, l.process, l.file = lock, c.process.String(), c.file.String()
-	for _, t := range sharedTypes {
-		shared := Context{c.file.User, c.file.Role, t, "s0"}
-		if known(shared) {
-			l.shared = shared.String()
-			break
-		}
-	}
 	return nil
 }
 
@@ -157,14 +149,11 @@ func userDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "clearrun", "label"), err
 }
 
-// ProcessLabel is for the processes of the container or monitor; "": none.
+// ProcessLabel is for the processes of the container; "": none.
 func (l *Lease) ProcessLabel() string { return l.process }
 
 // FileLabel is for files that are its own; "": none.
 func (l *Lease) FileLabel() string { return l.file }
-
-// SharedLabel is for files that all may read and nobody of them writes; "": none.
-func (l *Lease) SharedLabel() string { return l.shared }
 
 // Notice is a line for the user: what SELinux does not do for this run; "": all that it can.
 func (l *Lease) Notice() string { return l.notice }

@@ -36,16 +36,7 @@ func Host() State {
 	return Permissive
 }
 
-// Kind is who gets a label.
-type Kind int
-
-// A Container's processes at tier ns; a Monitor of a VM.
-const (
-	Container Kind = iota
-	Monitor
-)
-
-// candidate is a pair of types that policies have for a Kind. The first whose labels the
+// candidate is a pair of types that policies have for containers. The first whose labels the
 // loaded policy has is taken.
 type candidate struct{ process, file Context }
 
@@ -80,21 +71,9 @@ func assignments(r io.Reader) map[string]string {
 	return values
 }
 
-// firstLine is the content of virtual_domain_context(5) and virtual_image_context(5) that counts.
-func firstLine(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(io.LimitReader(f, maxContexts))
-	lines.Scan()
-	return strings.TrimSpace(lines.Text())
-}
-
 // candidates are the labels that the policy's contexts files name, then those that
 // policies are known to have, for hosts without the files.
-func candidates(kind Kind, dir string) (list []candidate) {
+func candidates(dir string) (list []candidate) {
 	add := func(process, file string) {
 		p, perr := ParseContext(process)
 		f, ferr := ParseContext(file)
@@ -107,20 +86,10 @@ func candidates(kind Kind, dir string) (list []candidate) {
 		lxc = assignments(f)
 		f.Close()
 	}
-	if kind == Monitor {
-		add(firstLine(filepath.Join(dir, "virtual_domain_context")), firstLine(filepath.Join(dir, "virtual_image_context")))
-		add("system_u:system_r:svirt_t:s0", "system_u:object_r:svirt_image_t:s0")
-		add(lxc["kvm_process"], lxc["file"])
-		add("system_u:system_r:container_kvm_t:s0", "system_u:object_r:container_file_t:s0")
-		return list
-	}
 	add(lxc["process"], lxc["file"])
 	add("system_u:system_r:container_t:s0", "system_u:object_r:container_file_t:s0")
 	return list
 }
-
-// sharedTypes are what a root image may be labelled that all VMs read, in this order.
-var sharedTypes = []string{"container_ro_file_t", "virt_content_t"}
 
 // known reports whether the loaded policy has the label.
 func known(c Context) bool { return selinux.SecurityCheckContext(c.String()) == nil }
@@ -129,8 +98,8 @@ func known(c Context) bool { return selinux.SecurityCheckContext(c.String()) == 
 var errNoTypes = errors.New("the loaded SELinux policy has no types for it: install your distribution's container policy (container-selinux), or clearrun's module: see docs/selinux.md")
 
 // choose picks the types of the loaded policy.
-func choose(kind Kind) (candidate, error) {
-	for _, c := range candidates(kind, policyDir()) {
+func choose() (candidate, error) {
+	for _, c := range candidates(policyDir()) {
 		if known(c.process) && known(c.file) {
 			return c, nil
 		}

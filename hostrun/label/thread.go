@@ -13,15 +13,3 @@ func (l *Lease) LabelSockets() error {
 
 // UnlabelSockets takes back LabelSockets.
 func UnlabelSockets() { _ = selinux.SetSocketLabel("") }
-
-// LabelExec labels the program that this thread, or a process that it forks, executes next. The
-// caller has locked its thread, and calls UnlabelExec.
-func (l *Lease) LabelExec() error {
-	if l.process == "" {
-		return nil
-	}
-	return selinux.SetExecLabel(l.process)
-}
-
-// UnlabelExec takes back LabelExec.
-func UnlabelExec() { _ = selinux.SetExecLabel("") }
