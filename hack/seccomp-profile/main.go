@@ -60,7 +60,12 @@ func generate(w io.Writer) error {
 		}
 	}
 	b.WriteString("}\n")
-	text, err := format.Source(b.Bytes())
+	return writeSource(w, b.Bytes())
+}
+
+// writeSource writes Go code as gofmt has it.
+func writeSource(w io.Writer, code []byte) error {
+	text, err := format.Source(code)
 	if err != nil {
 		return err
 	}

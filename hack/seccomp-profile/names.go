@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"go/format"
 	"io"
 	"maps"
 	"slices"
@@ -43,10 +42,5 @@ func generateNames(w io.Writer) error {
 		fmt.Fprintf(&b, "{%q, %d},\n", name, table[name])
 	}
 	b.WriteString("}\n")
-	text, err := format.Source(b.Bytes())
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(text)
-	return err
+	return writeSource(w, b.Bytes())
 }
