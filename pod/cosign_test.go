@@ -32,15 +32,14 @@ func cosign(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// TestCosign goes all the way with what the real cosign puts into a real registry: from
-// there, and from the layout that cosign save makes of it.
-func TestCosign(t *testing.T) {
+// cosignHost is a host that trusts a key of the real cosign's for app of the registry.
+func cosignHost(t *testing.T) (*host, *registrytest.Registry) {
+	t.Helper()
 	if _, err := os.Stat("../build/tools/cosign"); err != nil && os.Getenv("CI") == "" {
 		t.Skip("no cosign: make deps builds it")
 	}
 	h := newHost(t)
 	h.write("auth.json", []byte("{}"))
-	always := h.pulling(pod.PullAlways)
 	r := registrytest.Start(t, registrytest.Options{})
 	cosign(t, h.dir, "generate-key-pair")
 	pub, err := os.ReadFile(h.path("cosign.pub"))
@@ -50,6 +49,14 @@ func TestCosign(t *testing.T) {
 	if _, err := h.keys.Add(r.Host+"/app", bytes.NewReader(pub)); err != nil {
 		t.Fatal(err)
 	}
+	return h, r
+}
+
+// TestCosign goes all the way with what the real cosign puts into a real registry: from
+// there, and from the layout that cosign save makes of it.
+func TestCosign(t *testing.T) {
+	h, r := cosignHost(t)
+	always := h.pulling(pod.PullAlways)
 	l := ocitest.New(t)
 	build := func(text string) v1.Descriptor {
 		d := l.Image(ocitest.Config(v1.ImageConfig{Entrypoint: []string{"/x"}}), ocitest.Layer{Tar: acitest.Tar(t, acitest.File("x", text))})

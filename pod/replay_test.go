@@ -1,15 +1,12 @@
 package pod_test
 
 import (
-	"bytes"
-	"os"
 	"testing"
 
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/clearrun/clearrun/image/acitest"
 	"github.com/clearrun/clearrun/image/ocitest"
-	"github.com/clearrun/clearrun/image/registrytest"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
 )
@@ -17,20 +14,7 @@ import (
 // TestReplayedTag has a registry serve an older image, signed as well by the real cosign, under the tag
 // of the newer one. The signature alone does not keep it out; a rule or a digest does.
 func TestReplayedTag(t *testing.T) {
-	if _, err := os.Stat("../build/tools/cosign"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("no cosign: make deps builds it")
-	}
-	h := newHost(t)
-	h.write("auth.json", []byte("{}"))
-	r := registrytest.Start(t, registrytest.Options{})
-	cosign(t, h.dir, "generate-key-pair")
-	pub, err := os.ReadFile(h.path("cosign.pub"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.keys.Add(r.Host+"/app", bytes.NewReader(pub)); err != nil {
-		t.Fatal(err)
-	}
+	h, r := cosignHost(t)
 	l, reference := ocitest.New(t), "docker://"+r.Host+"/app:stable"
 	serve := func(version string, d v1.Descriptor) {
 		l.Tag(d, version)
@@ -63,6 +47,7 @@ func TestReplayedTag(t *testing.T) {
 	h.mustOpen("the digest in the reference", reference+"@"+string(newer.Digest), newer, always)
 	pinned := func(o *pod.Options) {
 		text := "rules: [{name: pinned, match: {digest: " + string(newer.Digest) + "}, require: {signers: keyring}}]"
+		var err error
 		if o.Policy, err = trust.ParsePolicy("policy.yaml", []byte(text), pod.Vocabulary()); err != nil {
 			t.Fatal(err)
 		}

@@ -163,17 +163,7 @@ func TestTierThatThePolicyForbids(t *testing.T) {
 func TestKilledLeavesNothing(t *testing.T) {
 	l := newLab(t, "[ns]")
 	mark := "sleep 98765" + strings.TrimLeft(filepath.Base(l.dir), "0")
-	cmd := l.command("echo ready; "+mark+"; true", "--memory", "128M")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
+	cmd := l.startReady("echo ready; "+mark+"; true", "--memory", "128M")
 	children := processes(t, l.dir) // clearrun itself
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -182,20 +172,37 @@ func TestKilledLeavesNothing(t *testing.T) {
 	if len(children) == 0 {
 		t.Fatal("clearrun was not found among the processes: the test looks in the wrong place")
 	}
-	deadline := time.Now().Add(patience)
-	for len(processes(t, mark)) > 0 {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes of the container live on: %v", processes(t, mark))
-		}
-		pause()
-	}
+	awaitNone(t, func() []string { return processes(t, mark) })
 	if out, err := l.command("true").CombinedOutput(); err != nil {
 		t.Fatalf("the next start: %v: %s", err, out)
 	}
 	// Others on this machine run containers, too: theirs come and go.
-	for deadline = time.Now().Add(patience); len(emptyCgroups(t)) > 0; pause() {
+	awaitNone(t, func() []string { return emptyCgroups(t) })
+}
+
+// startReady starts a run, and waits for the script to say ready.
+func (l *lab) startReady(script string, options ...string) *exec.Cmd {
+	l.t.Helper()
+	cmd := l.command(script, options...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		l.t.Fatalf("%q, %v", line, err)
+	}
+	return cmd
+}
+
+// awaitNone waits until nothing of what is to go is left.
+func awaitNone(t *testing.T, left func() []string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); len(left()) > 0; pause() {
 		if time.Now().After(deadline) {
-			t.Fatalf("left behind: %v", emptyCgroups(t))
+			t.Fatalf("left behind: %v", left())
 		}
 	}
 }
@@ -205,26 +212,12 @@ func TestKilledLeavesNothing(t *testing.T) {
 func TestKilledHostRunLeavesNothing(t *testing.T) {
 	l := newLab(t, "[host]")
 	mark := "sleep 87654" + strings.TrimLeft(filepath.Base(l.dir), "0")
-	cmd := l.command("setsid sh -c '"+mark+"; true' & echo ready; "+mark+"; true", "--host")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("%q, %v", line, err)
-	}
+	cmd := l.startReady("setsid sh -c '"+mark+"; true' & echo ready; "+mark+"; true", "--host")
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
-	for deadline := time.Now().Add(patience); len(processes(t, mark)) > 0; pause() {
-		if time.Now().After(deadline) {
-			t.Fatalf("processes live on: %v", processes(t, mark))
-		}
-	}
+	awaitNone(t, func() []string { return processes(t, mark) })
 	out, err := l.command("true", "--host", "--strict").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "isolation") {
 		t.Errorf("--strict: %v: %s", err, out)
