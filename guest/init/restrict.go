@@ -25,8 +25,8 @@ func (p platform) restrict(start *proto.Start) (restore func(), err error) {
 }
 
 // restrictThread drops capabilities from the bounding set, and with it from what
-// any program may gain by execve. This thread's own permitted set stays: it is yet
-// to mount, kill and power off.
+// any program may gain by execve. In a VM, this thread's own permitted set stays: it is yet
+// to kill and power off. In a container it is the host's, and is cut before the app can see it.
 func (p platform) restrictThread(start *proto.Start) error {
 	if start.Capabilities == proto.AllCapabilities && !start.NoNewPrivileges && start.Seccomp == "" {
 		return nil // and the runtime is spared another thread
@@ -60,7 +60,7 @@ func (p platform) restrictThread(start *proto.Start) error {
 	if err := installFilter(start.Seccomp); err != nil {
 		return err
 	}
-	if p.confine == nil {
+	if !p.shared {
 		return nil
 	}
 	return shed(forStart(start))

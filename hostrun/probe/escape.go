@@ -112,14 +112,12 @@ func traceInit() error {
 	return errors.Join(refused("PTRACE_ATTACH", unix.PtraceAttach(1)), refused("PTRACE_SEIZE", unix.PtraceSeize(1)))
 }
 
-// initHasNoRights is for an app that may trace PID 1: it must find there no more than
-// it has itself.
 // forStart are the capabilities that PID 1 may hold beyond its app's while that starts:
 // CAP_KILL, CAP_SETGID, CAP_SETUID and CAP_SYS_RESOURCE.
 const forStart = 1<<5 | 1<<6 | 1<<7 | 1<<24
 
-// initHasNoRights looks at PID 1, which gives up its last rights while the app already
-// runs, until it has none that the app lacks. At no time may it have any of use.
+// initHasNoRights is for an app that may trace PID 1, which gives up its last rights while the app already
+// runs. It looks until PID 1 has none that the app lacks; at no time may that have any of use.
 func initHasNoRights() error {
 	own, err := os.ReadFile("/proc/self/status")
 	if err != nil {
