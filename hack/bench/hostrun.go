@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -60,15 +59,7 @@ func (l *lab) timeContainers(runs int) (c containers, err error) {
 	if err := l.makeBundle(); err != nil {
 		return c, err
 	}
-	policy := "rules:\n- name: bench\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [ns, vm]\n"
-	config := l.path("config-ns")
-	if err := os.CopyFS(config, os.DirFS(l.path("config"))); err != nil {
-		return c, err
-	}
-	if err := os.WriteFile(filepath.Join(config, "policy.yaml"), []byte(policy), 0o600); err != nil {
-		return c, err
-	}
-	args := []string{"run", "--ns", "--store", l.path("store"), "--config-dir", config, "--memory", "128M", "--cpus", "1", l.path("bench.aci")}
+	args := []string{"run", "--ns", "--store", l.path("store"), "--config-dir", l.path("config"), "--memory", "128M", "--cpus", "1", l.path("bench.aci")}
 	crun := []string{"--root", l.path("crun"), "--cgroup-manager", "cgroupfs", "run", "--bundle", l.path("oci"), "bench"}
 	var ours, theirs []time.Duration
 	for range runs {

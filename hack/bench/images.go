@@ -169,7 +169,7 @@ func (i *imageLab) measure(runs int, c *imageCosts) error {
 			{&peerUnpack, [][]string{{"umoci", "raw", "unpack", "--image", i.path("layout") + ":v1", i.path("unpacked2")}}, 0},
 			// The guest says nothing of an app, which clearrun rightly calls a failure.
 			{&warm, [][]string{{
-				exe, "run", "--vm", "--insecure-no-verify", "--store", i.path("store-pull"), "--config-dir", i.path("config"),
+				exe, "run", "--vm", "--insecure-no-verify", "--store", i.path("store-pull"), "--config-dir", i.path("config-images"),
 				"--memory", "128M", "--pull", "never", remote,
 			}}, 125},
 			{&small, [][]string{append([]string{exe}, i.runArgs()...)}, 125},
@@ -203,7 +203,7 @@ func (i *imageLab) clean() error {
 
 func (i *imageLab) pullArgs(store, image string) []string {
 	return []string{
-		i.clearrun, "image", "pull", "--insecure-no-verify", "--store", i.path(store), "--config-dir", i.path("config"), image,
+		i.clearrun, "image", "pull", "--insecure-no-verify", "--store", i.path(store), "--config-dir", i.path("config-images"), image,
 	}
 }
 

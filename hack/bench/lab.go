@@ -50,9 +50,15 @@ func (l *lab) makeImage() error {
 	if err := l.sign(l.path("bench.aci")); err != nil {
 		return err
 	}
-	return l.tool(l.clearrun, "trust", "add", "--store", l.path("store"), "--config-dir", l.path("config"),
-		"--prefix", "example.com/bench", "--yes", l.path("key.asc"))
+	if err := l.tool(l.clearrun, "trust", "add", "--store", l.path("store"), "--config-dir", l.path("config"),
+		"--prefix", "example.com/bench", "--yes", l.path("key.asc")); err != nil {
+		return err
+	}
+	return os.WriteFile(l.path("config/policy.yaml"), []byte(policy), 0o600)
 }
+
+// policy allows the image at both tiers that are measured.
+const policy = "rules:\n- name: bench\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n"
 
 // sign makes a key and a detached signature of the file beside it.
 func (l *lab) sign(path string) error {
