@@ -1,7 +1,7 @@
 #!/bin/bash
-# Makes what the test under SELinux boots, in build/selinux: Debian's stock kernel (vmlinuz) with some of
-# its modules, and Debian's policy with clearrun's module, as Debian's own tools compile it (policy).
-# Nothing is installed; a second run finds all of it there.
+# Makes the policy of the test under SELinux, build/selinux/policy: Debian's, with clearrun's module, as
+# Debian's own tools compile it. Nothing is installed; a second run finds it there. Its kernel is
+# that of hack/debian-kernel.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/build/selinux
@@ -16,30 +16,16 @@ key=$(cat "$module" "$0" | sha256sum | cut -c1-16)
 fetch() {
 	compgen -G "$out/debs/$1_*.deb" >/dev/null || (cd "$out/debs" && apt-get download -qq "$1" >/dev/null 2>&1)
 }
-# kernel is the newest of Debian's small kernels.
-kernel() {
-	apt-cache depends linux-image-cloud-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-.*\)/\1/p' | head -1
-}
 mkdir -p "$out/debs"
 packages=(selinux-policy-default policycoreutils selinux-utils libsemanage-common libsemanage2 libsepol2 libselinux1 libaudit1)
 get_all() {
-	local k p
-	k=$(kernel)
-	[ -n "$k" ] || return 1
-	for p in "$k" "${packages[@]}"; do fetch "$p" || return 1; done
+	local p
+	for p in "${packages[@]}"; do fetch "$p" || return 1; done
 }
-get_all || { apt-get update -qq >/dev/null 2>&1 || true; get_all; } || fail "could not download linux-image-cloud-amd64 and ${packages[*]} with apt-get"
+get_all || { apt-get update -qq >/dev/null 2>&1 || true; get_all; } || fail "could not download ${packages[*]} with apt-get"
 
-# The kernel.
-rm -rf "$out/root" "$out/kernel" "$out/key"
-mkdir -p "$out/root" "$out/kernel"
-dpkg-deb -x "$out"/debs/linux-image-*.deb "$out/kernel"
-cp "$out"/kernel/boot/vmlinuz-* "$out/vmlinuz"
-mkdir -p "$out/modules"
-for m in libcrc32c erofs overlay loop; do
-	find "$out/kernel/lib/modules" -name "$m.ko" -exec cp {} "$out/modules/" \;
-done
-rm -rf "$out/kernel"
+rm -rf "$out/root" "$out/key"
+mkdir -p "$out/root"
 
 # The policy, as the package's postinst makes it. semodule calls its tools by paths of semanage.conf.
 for p in "${packages[@]}"; do dpkg-deb -x "$out"/debs/"${p}"_*.deb "$out/root"; done

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/test/debiankernel/inside"
 )
 
 // container is one that runs.
@@ -28,7 +30,7 @@ func checks() error {
 		"/sys/fs/selinux/enforce":           "1",
 		"/proc/sys/kernel/printk_ratelimit": "0", // no denial may go unseen
 	} {
-		if err := put(path, value); err != nil {
+		if err := inside.Put(path, value); err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 	}
@@ -43,11 +45,11 @@ func checks() error {
 	if err != nil {
 		return fmt.Errorf("container A: %w", err)
 	}
-	report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
+	inside.Report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
 	if err := try(a, b, "enforcing", false); err != nil {
 		return err
 	}
-	if err := put("/sys/fs/selinux/enforce", "0"); err != nil {
+	if err := inside.Put("/sys/fs/selinux/enforce", "0"); err != nil {
 		return err
 	}
 	return try(a, b, "permissive", true)
@@ -69,24 +71,15 @@ func try(a, b *container, mode string, works bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
-		report(mode+": "+c.what, done == c.works, fmt.Sprintf("succeeded: %v, want %v", done, c.works))
+		inside.Report(mode+": "+c.what, done == c.works, fmt.Sprintf("succeeded: %v, want %v", done, c.works))
 	}
 	alive := unix.Kill(b.pid, 0) == nil && b.state() != "Z"
 	if works {
 		_ = b.cmd.Wait()
 		alive = unix.Kill(b.pid, 0) == nil
 	}
-	report(mode+": B lives", alive == !works, fmt.Sprintf("lives: %v, want %v", alive, !works))
+	inside.Report(mode+": B lives", alive == !works, fmt.Sprintf("lives: %v, want %v", alive, !works))
 	return nil
-}
-
-// report prints the outcome of a check for the test outside.
-func report(name string, ok bool, detail string) {
-	verdict := "ok"
-	if !ok {
-		verdict = "FAILED"
-	}
-	fmt.Printf("\nCHECK %s: %s (%s)\n", name, verdict, detail)
 }
 
 func prepareFiles() error {
@@ -175,7 +168,7 @@ func (c *container) state() string {
 func (c *container) escaped(dir string, args ...string) (bool, error) {
 	runtime.LockOSThread() // the label for the next program is a thread's
 	defer runtime.UnlockOSThread()
-	if err := put("/proc/thread-self/attr/exec", c.label); err != nil {
+	if err := inside.Put("/proc/thread-self/attr/exec", c.label); err != nil {
 		return false, err
 	}
 	cmd := exec.Command(c.root()+"/bin/busybox", args...)
