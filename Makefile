@@ -26,7 +26,7 @@ demo: demo-deps build ## build, sign, trust and run an image in a VM
 
 test: deps build ## all tests, those in VMs last
 	go vet ./...
-	$(REQUIRE_VM) go test $$(go list ./... | grep -v -e '/test/vm$$' -e '/test/selinux$$')
+	$(REQUIRE_VM) go test $$(go list ./... | grep -v -e '/test/vm$$' -e '/test/selinux$$' -e '/test/debianhost$$')
 	$(MAKE) --no-print-directory test-debian
 	$(MAKE) --no-print-directory test-vm
 
@@ -35,7 +35,7 @@ test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
 
 test-debian: deps build ## tests on Debian's kernel, also under SELinux, in QEMU
 	@{ hack/debian-kernel.sh && hack/selinux-vm.sh; } || { [ "$${CI:-}" != true ] && echo "test-debian: SKIPPED, see above" >&2; }
-	go test -count=1 -p 1 ./test/selinux/...
+	go test -count=1 -p 1 ./test/selinux ./test/debianhost
 
 lint: ## vet, formatting, static analysis
 	hack/lint.sh $(GOFUMPT) $(STATICCHECK)

@@ -13,22 +13,18 @@ import (
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
-// image is a root image that cannot change unnoticed, checked to the last byte and
-// mounted, though nowhere yet.
+// image is a root image that cannot change unnoticed, mounted, though nowhere yet.
 type image struct {
 	file  *os.File // what was checked
 	mount *os.File // a detached mount
-	loop  *os.File // the device behind it, if one was needed
 	label string   // of all files of the mount, for SELinux; "": none
 	lease bool     // on file: who would write to it waits until the lease is broken
 	owned bool     // file is a copy of ours
+	how   string   // it was verified
 }
 
-// openImage checks the root image and mounts it. The kernel's EROFS does not check
-// blocks as it reads them, and few kernels have the modules to do it below. So the
-// whole image is hashed here, and must not change from then on: either a lease tells
-// when somebody is about to write to it (fcntl(2), F_SETLEASE), or, where the file
-// system has no leases, a sealed copy in memory is used.
+// openImage verifies the root image and mounts it: by the kernel, each block when it is
+// read, or where that cannot be, all of it at once.
 func openImage(file *os.File, info rootfs.Info, label string) (_ *image, err error) {
 	i := &image{file: file, label: label}
 	defer func() {
@@ -36,16 +32,26 @@ func openImage(file *os.File, info rootfs.Info, label string) (_ *image, err err
 			i.close()
 		}
 	}()
+	lack := i.mountVerity(info)
+	if lack == nil {
+		i.how = "dm-verity: the kernel checks each block as it is read, root hash " + info.RootHash.String()
+		return i, nil
+	}
+	i.how = "full hash before the start, root hash " + info.RootHash.String() + "; no dm-verity here: " + lack.Error()
+	return i, i.mountHashed(info)
+}
+
+// mountHashed hashes the whole image and mounts it. It must not change from then on: either a lease tells
+// when somebody is about to write to it (fcntl(2), F_SETLEASE), or, where the file
+// system has no leases, a sealed copy in memory is used.
+func (i *image) mountHashed(info rootfs.Info) error {
 	if err := i.pin(info); err != nil {
-		return nil, err
+		return err
 	}
 	if err := rootfs.VerifyData(i.file, info); err != nil {
-		return nil, fmt.Errorf("%w: nothing runs from it; delete its folder and run again", err)
+		return fmt.Errorf("%w: nothing runs from it; delete its folder and run again", err)
 	}
-	if err := i.mountFile(); err != nil {
-		return nil, err
-	}
-	return i, nil
+	return i.mountFile()
 }
 
 // pin sees to it that the content stays as it will be found.
@@ -95,15 +101,23 @@ func (i *image) guard(broken func()) (stop func()) {
 }
 
 // mountFile mounts the file itself where the kernel can (Linux 6.12), else by way of a
-// loop device.
+// loop device, which the mount keeps.
 func (i *image) mountFile() error {
-	fd, err := mountEROFS(i.file, i.label)
-	if errors.Is(err, unix.ENOTBLK) {
-		if i.loop, err = attachLoop(i.file); err != nil {
-			return fmt.Errorf("attach it to a loop device: %w", err)
-		}
-		fd, err = mountEROFS(i.loop, i.label)
+	err := i.mountFrom(i.file)
+	if !errors.Is(err, unix.ENOTBLK) {
+		return err
 	}
+	loop, err := attachLoop(i.file)
+	if err != nil {
+		return fmt.Errorf("attach it to a loop device: %w", err)
+	}
+	defer loop.Close()
+	return i.mountFrom(loop)
+}
+
+// mountFrom mounts a file or a block device.
+func (i *image) mountFrom(source *os.File) error {
+	fd, err := mountEROFS(source, i.label)
 	switch {
 	case errors.Is(err, unix.ENODEV):
 		return errNoEROFS
@@ -142,10 +156,8 @@ func mountEROFS(source *os.File, label string) (mount int, err error) {
 
 // close gives up image and lease. What is mounted of it lives as long as its mounts.
 func (i *image) close() {
-	for _, f := range []*os.File{i.mount, i.loop} {
-		if f != nil {
-			f.Close()
-		}
+	if i.mount != nil {
+		i.mount.Close()
 	}
 	if i.lease {
 		_, _ = unix.FcntlInt(i.file.Fd(), unix.F_SETLEASE, unix.F_UNLCK)

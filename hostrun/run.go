@@ -28,6 +28,9 @@ type Options struct {
 	attach.Streams
 	// Notice is told in a line what SELinux does not do for the run; nil: nobody is.
 	Notice func(line string)
+	// Report is told what became of what this host does beside the image's isolators, before the
+	// app runs; with its error nothing does. nil: nobody is.
+	Report func([]pod.Enforcement) error
 }
 
 // Run runs p in a container and gives the app's exit code: 0 to 255, or 128 plus the
@@ -58,6 +61,9 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
 	}
 	defer image.close()
+	if err := o.report(p, image); err != nil {
+		return ExitFailure, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer image.guard(func() {

@@ -26,7 +26,12 @@ const (
 	Enforced   EnforcementState = "enforced"
 	Adjusted   EnforcementState = "adjusted" // to what clearrun can keep, or by the user's options
 	Unenforced EnforcementState = "unenforced"
+	Absent     EnforcementState = "absent" // on this host, and nobody has asked for it
 )
+
+// RootImage is the name of what tells how the root image is verified. It stands in the
+// report of each run.
+const RootImage = "root-image"
 
 // enforcement compares what the isolators ask for with what p has come to.
 func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforcement {

@@ -21,6 +21,12 @@ func (o *isolation) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.reportPath, "isolators", "", "write to this file what became of each isolator, as JSON")
 }
 
+// byMonitor is how tier vm verifies the root image.
+var byMonitor = pod.Enforcement{
+	Name: pod.RootImage, State: pod.Enforced,
+	Detail: "the monitor checks each block against the hash tree before the guest sees it",
+}
+
 // isolationReport is the file of --isolators.
 type isolationReport struct {
 	Image     string            `json:"image"`

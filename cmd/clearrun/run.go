@@ -228,15 +228,12 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 		return vmrun.ExitFailure, err
 	}
 	o.announce(p, io)
-	code, err := vmrun.ExitFailure, o.isolation.report(p)
-	if err == nil {
-		s.running.Store(true)
-		code, err = o.runPod(ctx, p, b, s, io)
-		if s.expired.Load() {
-			err = errTimeout
-		}
-		code, err = o.conclude(code, err)
+	s.running.Store(true)
+	code, err := o.runPod(ctx, p, b, s, io)
+	if s.expired.Load() {
+		err = errTimeout
 	}
+	code, err = o.conclude(code, err)
 	return code, errors.Join(err, d.exited(code, err))
 }
 
@@ -282,9 +279,17 @@ func (o *runOptions) announce(p *pod.Pod, io stdio) {
 		return
 	}
 	fmt.Fprintf(io.err, "clearrun: image %s, %s\nclearrun: tier %s, %s\n", p.Name, p.Verdict.ImageDigest(), p.Verdict.Tier(), p.Verdict.How())
-	for _, e := range p.Enforcement {
-		fmt.Fprintf(io.err, "clearrun: isolator %s is %s: %s\n", e.Name, e.State, e.Detail)
+}
+
+// report tells what became of each isolator, and of what the runner does beside them.
+func (o *runOptions) report(p *pod.Pod, more []pod.Enforcement, io stdio) error {
+	p.Enforcement = append(p.Enforcement, more...)
+	if o.verbose {
+		for _, e := range p.Enforcement {
+			fmt.Fprintf(io.err, "clearrun: isolator %s is %s: %s\n", e.Name, e.State, e.Detail)
+		}
 	}
+	return o.isolation.report(p)
 }
 
 func writeStats(path string, r launch.Report) error {

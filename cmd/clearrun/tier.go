@@ -61,6 +61,9 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 		defer restore()
 	}
 	if p.Verdict.Tier() == trust.TierVM {
+		if err := o.report(p, []pod.Enforcement{byMonitor}, io); err != nil {
+			return vmrun.ExitFailure, err
+		}
 		return vmrun.Run(ctx, p, o.vmOptions(b, streams, io))
 	}
 	if o.console || o.stats != "" || o.kernelArgs != "" {
@@ -70,6 +73,7 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 	return hostrun.Run(ctx, p, hostrun.Options{
 		Bundle: b, Streams: streams,
 		Notice: func(line string) { fmt.Fprintln(io.err, "clearrun:", line) },
+		Report: func(more []pod.Enforcement) error { return o.report(p, more, io) },
 	})
 }
 

@@ -1,6 +1,7 @@
 package debiankernel
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,10 +71,15 @@ func pack(t *testing.T, path string, records []cpio.Record) string {
 	return path
 }
 
-// app is an image of busybox; a guest finds it as /app.aci.
+// app is an image of busybox, and a file whose blocks say their number; a guest finds it as /app.aci.
 func app(t *testing.T) string {
 	program := acitest.File("rootfs/bin/busybox", Read(t, "/bin/busybox"))
 	program.Mode = 0o755
+	var data strings.Builder
+	const blocks, size = 256, 4096
+	for n := range blocks {
+		data.WriteString(strings.Repeat(fmt.Sprintf("block %04d padding", n), size)[:size])
+	}
 	return string(acitest.Tar(t, acitest.Manifest("example.com/app", `{"exec":["/bin/busybox"],"user":"0","group":"0"}`),
-		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox")))
+		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox"), acitest.File("rootfs/data", data.String())))
 }

@@ -1,0 +1,36 @@
+package debianhost
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"github.com/clearrun/clearrun/test/debiankernel"
+)
+
+// TestHost boots the machine. What happens in it is in the folder guest, and in hostrun's own
+// tests of the device mapper, which run there.
+func TestHost(t *testing.T) {
+	vm := debiankernel.Machine{
+		Guest:   "./guest",
+		Modules: []string{"erofs", "overlay", "loop"},
+		Extra:   []string{"dm-verity"},
+		Files:   []cpio.Record{cpio.StaticFile("bin/hostrun.test", debiankernel.Read(t, compileTests(t, "hostrun")), 0o755)},
+	}.Run(t)
+	vm.Want(t, 14)
+}
+
+// compileTests builds a package's tests, for another machine to run.
+func compileTests(t *testing.T, pkg string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), pkg)
+	cmd := exec.Command("go", "test", "-c", "-o", path, "../../"+pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go test -c: %v\n%s", err, out)
+	}
+	return path
+}
