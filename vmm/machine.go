@@ -62,6 +62,14 @@ func New(cfg Config) (_ *Machine, err error) {
 	if m.vm, err = cfg.KVM.NewVM(guestmem.TSSBase, guestmem.IdentityMapBase); err != nil {
 		return nil, err
 	}
+	for _, r := range m.mem.Regions() {
+		if err := m.vm.AddMemory(r.GPA, r.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.vm.AddInterruptControllers(); err != nil {
+		return nil, err
+	}
 	if cfg.measured() {
 		m.stats, _ = m.vm.Stats() // absent before Linux 5.14: counts are then 0
 	}
@@ -76,12 +84,6 @@ func New(cfg Config) (_ *Machine, err error) {
 	}
 	if err := m.load(); err != nil {
 		return nil, err
-	}
-	// Memory comes last: until then its pages may still be remapped.
-	for _, r := range m.mem.Regions() {
-		if err := m.vm.AddMemory(r.GPA, r.Bytes); err != nil {
-			return nil, err
-		}
 	}
 	return m, nil
 }

@@ -124,8 +124,8 @@ func (l *lab) boot() (launch.Report, error) {
 // memory of every measured VM, in bytes.
 const memory = 128 << 20
 
-// starts are median times from the start of a process to the end of a guest
-// that ends with its first instruction.
+// starts are median times from the start of a process to the first instructions of
+// its guest.
 type starts struct {
 	clearrun, monitor, qemu, minimal time.Duration
 	qemuVersion                      string
@@ -147,7 +147,7 @@ func (l *lab) start(runs int) (starts, error) {
 	var ours, alone, theirs, least []time.Duration
 	for range runs {
 		// The guest says nothing of an app, which clearrun rightly calls a failure.
-		t, err := timed(exe, l.runArgs(), 125)
+		t, err := timeGuest(exe, l.runArgs("--console"), 125)
 		if err != nil {
 			return s, err
 		}
@@ -160,7 +160,7 @@ func (l *lab) start(runs int) (starts, error) {
 			return s, err
 		}
 		theirs = append(theirs, t)
-		if t, err = timed(l.path(minimal), []string{kernel}, 0); err != nil {
+		if t, err = timeGuest(l.path(minimal), []string{kernel}, 0); err != nil {
 			return s, err
 		}
 		least = append(least, t)
@@ -169,7 +169,7 @@ func (l *lab) start(runs int) (starts, error) {
 	return s, nil
 }
 
-// payloadKernel is a guest that ends with its first instruction.
+// payloadKernel is a guest that ends with its first instructions.
 const payloadKernel = "payload.elf"
 
 // payloadExe makes a clearrun whose guest is payloadKernel.
@@ -188,6 +188,24 @@ func (l *lab) payloadExe() (string, error) {
 		{Name: bundle.Monitor, Path: filepath.Join(l.build, "clearrun-monitor")},
 	})
 	return exe, errors.Join(err, f.Close())
+}
+
+// timeGuest times a command that passes its guest's console on, up to the guest's first
+// byte. It must end with the exit code want.
+func timeGuest(name string, args []string, want int) (time.Duration, error) {
+	first, err := bootlab.WatchFirstByte()
+	if err != nil {
+		return 0, err
+	}
+	cmd := exec.Command(name, args...)
+	cmd.Stdout, cmd.Stderr = first.Console, first.Console
+	began := time.Now()
+	err = cmd.Run()
+	took, silent := first.Since(began)
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != want {
+		return 0, fmt.Errorf("%s: %v, want exit code %d", name, err, want)
+	}
+	return took, silent
 }
 
 // timed runs a command that must end with the exit code want.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/clearrun/clearrun/vmm/launch"
+	"github.com/clearrun/clearrun/vmrun/bootlab"
 )
 
 // monitorAlone times the monitor process as vmrun starts it, without the
@@ -50,15 +51,19 @@ func (l *lab) monitorAlone(kernel string) (time.Duration, error) {
 	}
 	defer config.Close()
 	cmd := exec.Command(filepath.Join(l.build, "clearrun-monitor"))
-	cmd.ExtraFiles = []*os.File{config, k, kvm, theirs, report}
+	first, err := bootlab.WatchFirstByte()
+	if err != nil {
+		return 0, err
+	}
+	cmd.ExtraFiles = []*os.File{config, k, kvm, theirs, report, first.Console}
 	cmd.Env = []string{"GOMAXPROCS=2"}
 	began := time.Now()
 	out, err := cmd.CombinedOutput()
-	took := time.Since(began)
+	took, silent := first.Since(began)
 	if err != nil {
 		return 0, fmt.Errorf("monitor: %w: %s", err, out)
 	}
-	return took, nil
+	return took, silent
 }
 
 // The monitor's descriptors, in the order of ExtraFiles.
@@ -67,6 +72,7 @@ const (
 	kvmFD
 	controlFD
 	reportFD
+	consoleFD
 )
 
 func (l *lab) monitorConfig(kernelSize int64) (*os.File, error) {
@@ -76,7 +82,7 @@ func (l *lab) monitorConfig(kernelSize int64) (*os.File, error) {
 	}
 	err = json.NewEncoder(f).Encode(launch.Config{
 		KVM: kvmFD, Memory: memory, VCPUs: 1, Kernel: launch.Section{FD: kernelFD, Size: kernelSize},
-		Control: controlFD, Report: reportFD, Console: -1,
+		Control: controlFD, Report: reportFD, Console: consoleFD,
 	})
 	if _, seek := f.Seek(0, 0); err != nil || seek != nil {
 		return nil, errors.Join(err, seek, f.Close())

@@ -45,7 +45,7 @@ func (l *lab) table(r launch.Report, s starts) (string, error) {
 	aim("monitor RSS without guest memory", r.RSS-min(r.GuestRSS, r.RSS), targetRSS, mebibytes)
 	row("CPU time of the monitor, guest included", fmt.Sprintf("%.0f ms", float64(r.CPUTime)/milliSeconds), "")
 	row("monitor's start to the first guest instruction", fmt.Sprintf("%.1f ms", float64(at(r, launch.MarkEntry).Nanoseconds)/milliSeconds), "")
-	const start = "process start to first guest instruction and exit, "
+	const start = "process start to the first guest instructions, "
 	row(start+"QEMU microvm", fmt.Sprintf("%.1f ms", float64(s.qemu)/milliSeconds), "")
 	row(start+"monitor", fmt.Sprintf("%.1f ms", float64(s.monitor)/milliSeconds), "")
 	row("ratio of the monitor to QEMU", fmt.Sprintf("%.2f", float64(s.monitor)/float64(s.qemu)), fmt.Sprintf("at most %.2f", targetRatio))

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +13,7 @@ var errGreeting = errors.New("vsock: not a CONNECT line")
 
 // greet starts the hybrid protocol with a host process. It returns false if
 // there is no room for one more.
-func (s *session) greet(host *net.UnixConn) bool {
+func (s *session) greet(host Caller) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over || s.full() || s.greetings >= greetingsMax {
@@ -33,7 +32,7 @@ func (s *session) greet(host *net.UnixConn) bool {
 
 // connectGuest asks the guest for the port that the host process names, and
 // tells it of success.
-func (c *conn) connectGuest(host *net.UnixConn) bool {
+func (c *conn) connectGuest(host Caller) bool {
 	s := c.session
 	defer func() {
 		s.mu.Lock()

@@ -82,15 +82,20 @@ func (c *countingConn) Read(p []byte) (int, error) {
 	return c.UnixConn.Read(p)
 }
 
+// unixListener is a Listener.
+type unixListener struct{ *net.UnixListener }
+
+func (l unixListener) Accept() (Caller, error) { return l.AcceptUnix() }
+
 // listener makes the Unix socket that host processes connect to.
-func listener(t testing.TB) (*net.UnixListener, string) {
+func listener(t testing.TB) (Listener, string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vsock")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l, path
+	return unixListener{l}, path
 }
 
 // hostDial connects to it.

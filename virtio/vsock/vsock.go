@@ -3,11 +3,9 @@ package vsock
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"sync"
 	"time"
 
@@ -21,6 +19,19 @@ type Conn interface {
 	CloseWrite() error
 }
 
+// Caller is a host process that wants to connect to the guest; *net.UnixConn is one.
+type Caller interface {
+	Conn
+	SetReadDeadline(time.Time) error
+}
+
+// Listener waits for Callers, as a *net.UnixListener does. Package net is left to whoever
+// has one: the monitor would start later with it. Close makes a blocked Accept return.
+type Listener interface {
+	Accept() (Caller, error)
+	Close() error
+}
+
 // Config describes the device of one guest.
 type Config struct {
 	// GuestCID is the guest's address, 3 or more.
@@ -31,7 +42,7 @@ type Config struct {
 	Dial func(ctx context.Context, port uint32) (Conn, error)
 	// Listener, optional, takes host processes that want to connect to the
 	// guest. The device closes it.
-	Listener *net.UnixListener
+	Listener Listener
 }
 
 // Device is the vsock device. The transport that it is given to owns it.
@@ -39,7 +50,7 @@ type Device struct {
 	cid  uint32
 	dial func(context.Context, uint32) (Conn, error)
 
-	listener  *net.UnixListener
+	listener  Listener
 	closing   chan struct{}
 	closeOnce sync.Once
 	accepting sync.WaitGroup
@@ -122,10 +133,7 @@ func (d *Device) Close() error {
 // accept passes host processes to the session, until Close.
 func (d *Device) accept() {
 	for {
-		host, err := d.listener.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
+		host, err := d.listener.Accept()
 		if err != nil {
 			select {
 			case <-time.After(acceptPause):

@@ -17,9 +17,9 @@ type VM struct {
 	slots     uint32
 }
 
-// NewVM creates a VM with the in-kernel PIC, IOAPIC and LAPICs (4.24).
-// tssGPA is the first of three pages that Intel hosts use for real mode
-// (4.35), identityGPA the page above which they keep its page table (4.42).
+// NewVM creates a VM without memory and interrupt controllers. tssGPA is the first of three
+// pages that Intel hosts use for real mode (4.35), identityGPA the page above which they keep
+// its page table (4.42).
 func (s *System) NewVM(tssGPA uint32, identityGPA uint64) (*VM, error) {
 	fd, err := kvm.CreateVM(s.file.Fd())
 	if err != nil {
@@ -50,6 +50,12 @@ func (vm *VM) init(s *System, tssGPA uint32, identityGPA uint64) error {
 	if _, err := ioctlPtr(vm.fd(), kvm.IIOW(nrSetIdentityMap, 8), &identityGPA); err != nil {
 		return fmt.Errorf("set identity map address: %w", err)
 	}
+	return nil
+}
+
+// AddInterruptControllers adds the in-kernel PIC, IOAPIC and LAPICs (4.24, KVM_CREATE_IRQCHIP).
+// From here on the kernel makes AddMemory wait some milliseconds (for a grace period of SRCU).
+func (vm *VM) AddInterruptControllers() error {
 	if err := kvm.CreateIRQChip(vm.file.Fd()); err != nil {
 		return fmt.Errorf("create interrupt controllers: %w", err)
 	}

@@ -6,9 +6,13 @@ import (
 )
 
 // Machine code, the same in 32-bit mode (PVH entry, QEMU) and in 64-bit mode
-// (ELF entry, clearrun): a reset by port 0x64, which ends clearrun's VM, then a
-// write to isa-debug-exit at port 0xf4, which ends QEMU.
+// (ELF entry, clearrun): a byte to the serial port, which tells that there is a
+// guest, a reset by port 0x64, which ends clearrun's VM, then a write to isa-debug-exit
+// at port 0xf4, which ends QEMU.
 var payloadCode = []byte{
+	0x66, 0xba, 0xf8, 0x03, // mov $0x3f8, %dx
+	0xb0, '!', // mov $'!', %al
+	0xee,       // out %al, %dx
 	0xb0, 0xfe, // mov $0xfe, %al
 	0xe6, 0x64, // out %al, $0x64
 	0xb0, payloadExit, // mov $payloadExit, %al
@@ -46,8 +50,8 @@ type programHeader struct {
 }
 
 // Payload is the smallest kernel that both monitors boot, an ELF executable with a PVH
-// note. It ends the VM with its first instructions, so that the time from the start of a
-// process to its end is that of a start, with next to nothing of a guest in it.
+// note. With its first instructions it writes a byte to its console (see FirstByte) and ends
+// the VM, so that the time from the start of a process to there is that of a start.
 func Payload() []byte {
 	var note bytes.Buffer
 	le := binary.LittleEndian

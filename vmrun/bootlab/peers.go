@@ -43,21 +43,25 @@ func CheckQEMU() (version string, err error) {
 // those of QEMU's own failures.
 const qemuDone = 2*payloadExit + 1
 
-// TimeQEMU times QEMU's microvm from the start of its process to its end, with the file of
-// Payload as its kernel and memory bytes of RAM.
+// TimeQEMU times QEMU's microvm from the start of its process to its guest's first
+// instructions, with the file of Payload as its kernel and memory bytes of RAM.
 func TimeQEMU(ctx context.Context, payload string, memory uint64) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, QEMU, "-M", "microvm,accel=kvm", "-m", fmt.Sprint(memory>>20), "-kernel", payload,
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-device", fmt.Sprintf("isa-debug-exit,iobase=%#x,iosize=1", payloadExitPort))
+	first, err := WatchFirstByte()
+	if err != nil {
+		return 0, err
+	}
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = first.Console, &out
 	began := time.Now()
-	err := cmd.Run()
-	took := time.Since(began)
+	err = cmd.Run()
+	took, silent := first.Since(began)
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != qemuDone {
 		return 0, fmt.Errorf("%s: %v, want exit code %d: %s", QEMU, err, qemuDone, bytes.TrimSpace(out.Bytes()))
 	}
-	return took, nil
+	return took, silent
 }
 
 // Table renders the comparison for a terminal. A ratio above 1 is slower than the first.
