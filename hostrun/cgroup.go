@@ -75,15 +75,16 @@ type cgroup struct {
 	paths map[string]string // by controller; "" is version 2's
 	pure  bool
 	held  []*os.File // locks of tier host
+	lock  *os.File   // until there is a process in it
 }
 
-// joinCgroup makes a cgroup with the limits of r and puts the process pid into it.
-// What killed runs have left is removed first.
-func joinCgroup(pid int, r pod.Resources, host bool) (*cgroup, error) {
-	return findHierarchies(cgroupRoot).join(pid, r, host)
+// makeCgroup makes a cgroup with the limits of r, for a process to start in. What killed
+// runs have left is removed first.
+func makeCgroup(r pod.Resources, host bool) (*cgroup, error) {
+	return findHierarchies(cgroupRoot).makeCgroup(r, host)
 }
 
-func (h hierarchies) join(pid int, r pod.Resources, host bool) (_ *cgroup, err error) {
+func (h hierarchies) makeCgroup(r pod.Resources, host bool) (_ *cgroup, err error) {
 	lock, err := h.lock()
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
@@ -95,15 +96,14 @@ func (h hierarchies) join(pid int, r pod.Resources, host bool) (_ *cgroup, err e
 		}
 		return &cgroup{}, nil
 	}
-	defer lock.Close() // and with it the lock
 	h.sweep()
-	c := &cgroup{paths: map[string]string{}, pure: h.pure}
+	c := &cgroup{paths: map[string]string{}, pure: h.pure, lock: lock}
 	defer func() {
 		if err != nil {
 			c.remove()
 		}
 	}()
-	name := fmt.Sprintf("%d-%s", pid, rand.Text()[:8])
+	name := fmt.Sprintf("%d-%s", os.Getpid(), rand.Text()[:8])
 	if host {
 		name = hostCgroup + name
 	}
@@ -122,15 +122,15 @@ func (h hierarchies) join(pid int, r pod.Resources, host bool) (_ *cgroup, err e
 		}
 		c.held = append(c.held, held)
 	}
-	if err := c.limit(r); err != nil {
-		return nil, err
+	return c, c.limit(r)
+}
+
+// unlock lets others sweep.
+func (c *cgroup) unlock() {
+	if c.lock != nil {
+		c.lock.Close() // and with it the lock
+		c.lock = nil
 	}
-	for _, path := range c.paths {
-		if err := write(path, "cgroup.procs", strconv.Itoa(pid)); err != nil {
-			return nil, fmt.Errorf("enter cgroup: %w", err)
-		}
-	}
-	return c, nil
 }
 
 // lock makes the parents and takes the lock that keeps sweeps from new cgroups without
@@ -276,6 +276,7 @@ const removePatience = 2 * time.Second
 func (c *cgroup) remove() {
 	deadline := time.Now().Add(removePatience)
 	defer closeAll(c.held)
+	c.unlock()
 	for _, path := range c.paths {
 		for delay := 100 * time.Microsecond; ; delay *= 2 {
 			err := unix.Rmdir(path)

@@ -50,7 +50,7 @@ func namespaces(p *pod.Pod) uintptr {
 
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File) (_ *container, err error) {
+func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, group *cgroup) (_ *container, err error) {
 	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{}), host: p.Verdict.Tier() == trust.TierHost}
 	var theirs []*os.File
 	defer func() {
@@ -71,7 +71,7 @@ func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File) (_ *contain
 			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
 		}
 	}
-	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts)); err != nil {
+	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts), group); err != nil {
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
 	go func() {
@@ -83,7 +83,7 @@ func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File) (_ *contain
 
 // start runs PID 1 from memory: an app that gets hold of /proc/1/exe cannot change the
 // file that other containers start from.
-func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File) error {
+func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, group *cgroup) error {
 	exe, err := b.Executable(bundle.Init)
 	if err != nil {
 		return err
@@ -110,14 +110,12 @@ func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File) err
 		// The end of its connections tells it, and it ends the others first.
 		c.cmd.SysProcAttr.Pdeathsig = 0
 	}
-	return c.cmd.Start()
+	return group.start(c.cmd)
 }
 
 // initFD is the lowest descriptor that PID 1's executable may have here, but for the
 // number of those that it inherits.
 const initFD = 64
-
-func (c *container) pid() int { return c.cmd.Process.Pid }
 
 // accept hands out the connections that PID 1 uses, as if it had just made them.
 func (c *container) accept(start *proto.Start) attach.Accept {

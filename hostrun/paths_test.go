@@ -4,8 +4,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -80,20 +82,14 @@ func pureV2(t *testing.T) hierarchies {
 // may all be in use by version 1; then a limit must be refused.
 func TestPureCgroupV2(t *testing.T) {
 	h := pureV2(t)
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	const limit = 64 << 20
 	controllers, err := os.ReadFile(h.v2 + "/cgroup.controllers")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := h.join(cmd.Process.Pid, pod.Resources{MemoryBytes: limit}, false)
+	c, err := h.makeCgroup(pod.Resources{MemoryBytes: limit}, false)
 	if strings.Contains(string(controllers), "memory") {
 		if err != nil {
 			t.Fatal(err)
@@ -105,10 +101,19 @@ func TestPureCgroupV2(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "limit memory") {
 			t.Errorf("a limit that cannot be set: %v", err)
 		}
-		if c, err = h.join(cmd.Process.Pid, pod.Resources{}, false); err != nil {
+		if c, err = h.makeCgroup(pod.Resources{}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{}
+	if err := c.start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
 	path := c.paths[""]
 	if procs, err := os.ReadFile(path + "/cgroup.procs"); strings.TrimSpace(string(procs)) != strconv.Itoa(cmd.Process.Pid) {
 		t.Errorf("in the cgroup: %q, %v", procs, err)

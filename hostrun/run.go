@@ -91,19 +91,16 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 		}
 		volumes = append(trees, volumes...)
 	}
-	c, err := startLabelled(o.Bundle, p, append([]*os.File{image.mount}, volumes...), lease)
+	group, err := makeCgroup(p.Resources, host)
 	if err != nil {
 		return ExitFailure, err
 	}
-	defer c.kill()
-	group, err := joinCgroup(c.pid(), p.Resources, host)
+	defer group.remove()
+	c, err := startLabelled(o.Bundle, p, append([]*os.File{image.mount}, volumes...), lease, group)
 	if err != nil {
 		return ExitFailure, err
 	}
-	defer func() {
-		c.kill() // a cgroup with processes stays
-		group.remove()
-	}()
+	defer c.kill() // a cgroup with processes stays
 	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()
 	switch {
