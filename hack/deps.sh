@@ -23,6 +23,7 @@ packages=(
 	crun:/usr/bin/crun
 	openssl:/usr/bin/openssl
 	swtpm:/usr/bin/swtpm
+	e2fsprogs:/usr/sbin/mke2fs
 	qemu-system-x86:/usr/bin/qemu-system-x86_64
 )
 

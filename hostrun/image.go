@@ -24,14 +24,19 @@ type image struct {
 }
 
 // openImage verifies the root image and mounts it: by the kernel, each block when it is
-// read, or where that cannot be, all of it at once.
-func openImage(file *os.File, info rootfs.Info, label string) (_ *image, err error) {
+// read, or where that cannot be, all of it at once. With a digest of fs-verity, the file can
+// be read only as long as it is what it should be.
+func openImage(file *os.File, info rootfs.Info, verity rootfs.Hash, label string) (_ *image, err error) {
 	i := &image{file: file, label: label}
 	defer func() {
 		if err != nil {
 			i.close()
 		}
 	}()
+	if verity != (rootfs.Hash{}) {
+		i.how = "fs-verity: the kernel checks each block of the file as it is read, digest " + verity.String()
+		return i, i.mountFile()
+	}
 	lack := i.mountVerity(info)
 	if lack == nil {
 		i.how = "dm-verity: the kernel checks each block as it is read, root hash " + info.RootHash.String()

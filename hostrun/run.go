@@ -56,7 +56,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 		return ExitFailure, err
 	}
 	defer lease.Close()
-	image, err := openImage(p.RootFS.File(), p.RootFS.Info, lease.FileLabel())
+	image, err := openImage(p.RootFS.File(), p.RootFS.Info, p.RootFS.FSVerity, lease.FileLabel())
 	if err != nil {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
 	}

@@ -16,34 +16,43 @@ func VerifyData(f io.ReaderAt, info Info) error {
 	if err := info.Validate(); err != nil {
 		return err
 	}
-	hashes := make([]byte, info.DataBlocks*HashSize)
-	if err := hashData(f, info, hashes); err != nil {
+	root, err := merkleRoot(f, info.DataBlocks, info.Salt)
+	if err != nil {
 		return err
 	}
-	for len(hashes) > HashSize {
-		hashes = hashLevel(hashes, info.Salt)
-	}
-	if Hash(hashes) != info.RootHash {
+	if root != info.RootHash {
 		return errors.New("was changed: its content does not have the root hash on record")
 	}
 	return nil
+}
+
+// merkleRoot reads the first blocks of f and gives the root hash of their tree.
+func merkleRoot(f io.ReaderAt, blocks uint64, salt []byte) (Hash, error) {
+	hashes := make([]byte, blocks*HashSize)
+	if err := hashData(f, blocks, salt, hashes); err != nil {
+		return Hash{}, err
+	}
+	for len(hashes) > HashSize {
+		hashes = hashLevel(hashes, salt)
+	}
+	return Hash(hashes), nil
 }
 
 // chunkBlocks is what one goroutine reads and hashes at a time, in blocks.
 const chunkBlocks = 64
 
 // hashData fills hashes with those of the data blocks, on all CPUs.
-func hashData(f io.ReaderAt, info Info, hashes []byte) error {
+func hashData(f io.ReaderAt, blocks uint64, salt, hashes []byte) error {
 	chunks := make(chan uint64)
-	workers := min(runtime.GOMAXPROCS(0), int(info.DataBlocks/chunkBlocks)+1)
+	workers := min(runtime.GOMAXPROCS(0), int(blocks/chunkBlocks)+1)
 	errs := make([]error, workers)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			h := newBlockHasher(info.Salt)
+			h := newBlockHasher(salt)
 			buf := make([]byte, chunkBlocks*BlockSize)
 			for first := range chunks {
-				n := min(chunkBlocks, info.DataBlocks-first)
+				n := min(chunkBlocks, blocks-first)
 				data := buf[:n*BlockSize]
 				if _, err := f.ReadAt(data, int64(first*BlockSize)); err != nil && errs[w] == nil {
 					errs[w] = fmt.Errorf("read block at %d: %w", first*BlockSize, err)
@@ -52,7 +61,7 @@ func hashData(f io.ReaderAt, info Info, hashes []byte) error {
 			}
 		})
 	}
-	for first := uint64(0); first < info.DataBlocks; first += chunkBlocks {
+	for first := uint64(0); first < blocks; first += chunkBlocks {
 		chunks <- first
 	}
 	close(chunks)

@@ -65,25 +65,16 @@ func (s *Store) fill(ctx context.Context, tmp *tmpEntry, render RenderFunc) (dig
 	if err := s.root.Mkdir(tmp.entry(), dirMode); err != nil {
 		return digest, err
 	}
-	root, err := s.create(filepath.Join(tmp.entry(), rootFile))
+	name := filepath.Join(tmp.entry(), rootFile)
+	made, err := s.renderTo(ctx, name, tmp, render)
 	if err != nil {
 		return digest, err
 	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	made, err := render(ctx, root, s.path(tmp.name))
+	verity, err := s.enableVerity(name, made.Info)
 	if err != nil {
 		return digest, err
 	}
-	if err := errors.Join(made.Meta.Validate(), made.Info.Validate(), ctx.Err()); err != nil {
-		return digest, err
-	}
-	if err := checkRendered(root, made.Info); err != nil {
-		return digest, fmt.Errorf("the rendered image is wrong: %w", err)
-	}
-	if err := root.Sync(); err != nil {
-		return digest, err
-	}
-	record, err := seal(s.key, purposeImage, imageRecord{made.Info, made.Meta})
+	record, err := seal(s.key, purposeImage, imageRecord{made.Info, made.Meta, verity})
 	if err != nil {
 		return digest, err
 	}
@@ -91,6 +82,40 @@ func (s *Store) fill(ctx context.Context, tmp *tmpEntry, render RenderFunc) (dig
 		return digest, err
 	}
 	return made.Meta.Digest, s.syncDir(tmp.entry())
+}
+
+// renderTo has the root image made, and syncs it.
+func (s *Store) renderTo(ctx context.Context, name string, tmp *tmpEntry, render RenderFunc) (made Rendered, err error) {
+	root, err := s.create(name)
+	if err != nil {
+		return made, err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	if made, err = render(ctx, root, s.path(tmp.name)); err != nil {
+		return made, err
+	}
+	if err := errors.Join(made.Meta.Validate(), made.Info.Validate(), ctx.Err()); err != nil {
+		return made, err
+	}
+	if err := checkRendered(root, made.Info); err != nil {
+		return made, fmt.Errorf("the rendered image is wrong: %w", err)
+	}
+	return made, root.Sync()
+}
+
+// enableVerity has the kernel check the root image as it is read, from now on for ever, where
+// the file system can do that, and computes the digest of what it is then.
+func (s *Store) enableVerity(name string, info rootfs.Info) (*rootfs.Hash, error) {
+	root, err := s.root.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if rootfs.EnableFSVerity(root) != nil {
+		return nil, nil
+	}
+	digest, err := rootfs.FSVerityDigest(root, info.Size)
+	return &digest, err
 }
 
 // checkRendered finds a fault in the renderer before it is kept for ever.

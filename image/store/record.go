@@ -26,6 +26,8 @@ const (
 type imageRecord struct {
 	Root  rootfs.Info `json:"root"`
 	Image image.Meta  `json:"image"`
+	// FSVerity is root.img's fs-verity digest; nil: it has none.
+	FSVerity *rootfs.Hash `json:"fsVerity,omitempty"`
 }
 
 // sourceRecord says that the distributed bytes with the digest Source hold Image.

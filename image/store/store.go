@@ -103,6 +103,9 @@ type Entry struct {
 	Info   rootfs.Info
 	Meta   image.Meta
 	Path   string // of the root image, for messages
+	// FSVerity is the digest on record of File that the kernel has confirmed: by fs-verity it
+	// lets nobody read anything else there. Zero: it checks nothing.
+	FSVerity rootfs.Hash
 
 	file      *os.File
 	closeOnce sync.Once
@@ -180,10 +183,11 @@ func (s *Store) open(dir string, digest image.Digest) (e *Entry, name string, er
 	if err = s.hold(filepath.Join(dir, rootFile), f); err != nil {
 		return nil, rootFile, errors.Join(err, f.Close())
 	}
+	var verity rootfs.Hash
 	if info.Size() != int64(rec.Root.Size) {
 		err = fmt.Errorf("was changed: %d bytes, %d were written", info.Size(), rec.Root.Size)
 	} else {
-		err = rootfs.VerifyTree(f, rec.Root)
+		verity, err = verify(f, rec)
 	}
 	if err != nil {
 		return nil, rootFile, errors.Join(err, f.Close())
@@ -193,8 +197,26 @@ func (s *Store) open(dir string, digest image.Digest) (e *Entry, name string, er
 		Info:   rec.Root,
 		Meta:   rec.Image,
 		Path:   s.path(filepath.Join(dir, rootFile)),
-		file:   f,
+
+		FSVerity: verity,
+		file:     f,
 	}, "", nil
+}
+
+// verify asks the kernel for the file's fs-verity digest, if one is on record. A copy of the
+// file need not have one: then, as for all other files, the hash tree is checked.
+func verify(f *os.File, rec imageRecord) (verity rootfs.Hash, err error) {
+	if rec.FSVerity == nil {
+		return verity, rootfs.VerifyTree(f, rec.Root)
+	}
+	verity, err = rootfs.MeasureFSVerity(f)
+	switch {
+	case errors.Is(err, rootfs.ErrNoFSVerity):
+		return verity, rootfs.VerifyTree(f, rec.Root)
+	case err == nil && verity != *rec.FSVerity:
+		err = fmt.Errorf("was changed: its fs-verity digest is %s, not %s", verity, rec.FSVerity)
+	}
+	return verity, err
 }
 
 // Lookup returns the image that was rendered from the distributed bytes with the

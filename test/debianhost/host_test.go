@@ -16,17 +16,31 @@ import (
 func TestHost(t *testing.T) {
 	vm := debiankernel.Machine{
 		Guest:   "./guest",
-		Modules: []string{"erofs", "overlay", "loop"},
+		Modules: []string{"erofs", "overlay", "loop", "virtio_pci", "virtio_blk"},
 		Extra:   []string{"dm-verity"},
-		Files:   []cpio.Record{cpio.StaticFile("bin/hostrun.test", debiankernel.Read(t, compileTests(t, "hostrun")), 0o755)},
+		Files: []cpio.Record{
+			cpio.StaticFile("bin/hostrun.test", debiankernel.Read(t, compileTests(t, "hostrun")), 0o755),
+			cpio.StaticFile("bin/rootfs.test", debiankernel.Read(t, compileTests(t, "image/rootfs")), 0o755),
+		},
+		Disks: []string{makeDisk(t)},
 	}.Run(t)
-	vm.Want(t, 14)
+	vm.Want(t, 24)
+}
+
+// makeDisk makes a file system with fs-verity.
+func makeDisk(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "disk")
+	if out, err := exec.Command("/usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity", path, "64M").CombinedOutput(); err != nil {
+		t.Fatalf("mke2fs: %v\n%s", err, out)
+	}
+	return path
 }
 
 // compileTests builds a package's tests, for another machine to run.
 func compileTests(t *testing.T, pkg string) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), pkg)
+	path = filepath.Join(t.TempDir(), "test")
 	cmd := exec.Command("go", "test", "-c", "-o", path, "../../"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

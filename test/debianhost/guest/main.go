@@ -27,6 +27,7 @@ func checks() error {
 		run  func() error
 	}{
 		{"dm-verity", dmVerity},
+		{"fs-verity", fsVerity},
 		{"cgroups", cgroups},
 	} {
 		if err := part.run(); err != nil {
