@@ -29,7 +29,7 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	if err := errors.Join(p.restrictSurroundings(l), p.Resources.restrict(l, p.Verdict.Tier())); err != nil {
 		return err
 	}
-	p.RequireSELinux = l.SELinux && p.Verdict.Tier() == trust.TierNS
+	p.RequireSELinux = l.SELinux
 	if l.Capabilities == nil {
 		return nil
 	}

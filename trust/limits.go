@@ -20,7 +20,7 @@ type Limits struct {
 	Networks []string `json:"networks"`
 	// Volumes are the folders of the host that it may have. Nil: none.
 	Volumes []VolumeRule `json:"volumes"`
-	// SELinux says that at tier ns nothing may run unless SELinux enforces its label.
+	// SELinux says that nothing may run unless SELinux enforces its label.
 	SELinux bool `json:"requireSELinux"`
 }
 

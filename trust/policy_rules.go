@@ -38,15 +38,10 @@ func (p *policyReader) checkRule(n ast.Node, d *draft) {
 	p.checkAllow(d)
 }
 
-// checkSELinux asks that SELinux is demanded where it exists: at tier ns.
+// checkSELinux asks that SELinux is demanded where it has something to separate.
 func (p *policyReader) checkSELinux(d *draft) {
-	if !d.limits.SELinux {
-		return
-	}
-	if slices.Contains(d.tiers, TierHost) {
+	if d.limits.SELinux && slices.Contains(d.tiers, TierHost) {
 		p.fault(d.require["selinux"], "rule %q: selinux is not to be had at tier host, where an app is a process of the host", d.name)
-	} else if !slices.Contains(d.tiers, TierNS) {
-		p.fault(d.require["selinux"], "rule %q: selinux is about tier ns, which is not among its tiers", d.name)
 	}
 }
 

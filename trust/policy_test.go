@@ -95,7 +95,6 @@ func TestPolicyFaults(t *testing.T) {
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, notOlderThan: 9d, annotations: {a: b}}"), "4:31: rule \"a\": notOlderThan and annotations can never both"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: [" + someKey + "], annotations: {a: b}}"), "rule \"a\": annotations can never be met: its signers are OpenPGP keys"},
 		{rules("name: a\n  match: {registry: a.b}\n  require: {signers: [" + someKey + "]}"), "4:13: rule \"a\": its signers are OpenPGP keys"},
-		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, selinux: true}"), "4:31: rule \"a\": selinux is about tier ns"},
 		{rules("name: a\n  match: {name: \"**\"}\n  require: {signers: keyring, selinux: true}\n  tiers: [host, ns]"), "4:31: rule \"a\": selinux is not to be had at tier host"},
 		{rules(open + "\n  minTier: host"), "5:3: rule \"a\": tier host isolates nothing and must be listed"},
 		{rules(open + "\n  tiers: [\"*\"]"), "5:11: tiers: tier \"*\": want vm, ns or host"},

@@ -58,7 +58,7 @@ func Boot(ctx context.Context, o BootOptions) (launch.Report, error) {
 	began := monotonic()
 	var samples records[launch.Sample]
 	var lines records[launch.Line]
-	m, err := startMonitor(o.Bundle, func(l *launcher, cfg *launch.Config) (err error) {
+	m, err := startMonitor(o.Bundle, unlabelled, func(l *launcher, cfg *launch.Config) (err error) {
 		if o.OnSample != nil {
 			if cfg.Samples, err = samples.open(l); err != nil {
 				return err
@@ -158,8 +158,6 @@ func (o BootOptions) configure(l *launcher, cfg *launch.Config) error {
 		disk.FD = l.pass(o.App.Root)
 		cfg.Root, cfg.Ports = &disk, guestPorts
 	}
-	if o.Console != nil {
-		cfg.Console = l.pass(o.Console)
-	}
+	l.console = o.Console
 	return nil
 }

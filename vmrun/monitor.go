@@ -18,6 +18,7 @@ import (
 
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun/bundle"
@@ -29,9 +30,11 @@ const KVMPath = "/dev/kvm"
 // monitor is a running clearrun-monitor process.
 type monitor struct {
 	cmd     *exec.Cmd
+	lease   *label.Lease
 	control *net.UnixConn // new connections of the guest arrive here
-	reports *os.File      // read end of the report pipe
+	reports *net.UnixConn
 	stderr  *tail
+	copying sync.WaitGroup // what the monitor says, until its end
 
 	waited  chan struct{} // closed when the process has been reaped
 	killing sync.Once
@@ -39,8 +42,9 @@ type monitor struct {
 
 // startMonitor starts a monitor with the configuration that configure makes, on
 // top of the descriptors that every monitor gets. All that it needs is opened
-// here, under the user's own rights; it opens nothing itself.
-func startMonitor(b *bundle.Bundle, configure func(*launcher, *launch.Config) error) (_ *monitor, err error) {
+// here, under the user's own rights; it opens nothing itself. The caller has
+// locked its thread.
+func startMonitor(b *bundle.Bundle, acquire acquire, configure func(*launcher, *launch.Config) error) (_ *monitor, err error) {
 	l := &launcher{}
 	defer l.close()
 	kvm, err := openKVM(KVMPath)
@@ -48,27 +52,85 @@ func startMonitor(b *bundle.Bundle, configure func(*launcher, *launch.Config) er
 		return nil, err
 	}
 	cfg := &launch.Config{KVM: l.pass(l.own(kvm)), Memory: DefaultMemory, VCPUs: DefaultCPUs, Console: -1}
+	m := &monitor{stderr: &tail{}, waited: make(chan struct{})}
+	if m.lease, err = acquire(kvm, b.File); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			m.close()
+		}
+	}()
+	cfg.Labelled = m.lease.ProcessLabel() != ""
 	if err := configure(l, cfg); err != nil {
 		return nil, err
 	}
-	m := &monitor{stderr: &tail{}, waited: make(chan struct{})}
-	if cfg.Control, m.control, err = l.controlSocket(); err != nil {
+	stderr, err := m.connect(l, cfg)
+	if err != nil {
 		return nil, err
 	}
-	if cfg.Report, m.reports, err = l.reportPipe(); err != nil {
-		m.control.Close()
-		return nil, err
-	}
-	if err := m.start(l, cfg, b); err != nil {
-		m.control.Close()
-		m.reports.Close()
+	if err := m.start(l, cfg, b, stderr); err != nil {
 		return nil, err
 	}
 	go func() {
 		_ = m.cmd.Wait()
+		m.copying.Wait()
 		close(m.waited)
 	}()
 	return m, nil
+}
+
+// close gives up what there is of a monitor that does not run.
+func (m *monitor) close() {
+	for _, c := range []*net.UnixConn{m.control, m.reports} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	m.lease.Close()
+}
+
+// connect makes the sockets between the monitor and this process, which bear its label. It
+// gives the one that is to be its stderr.
+func (m *monitor) connect(l *launcher, cfg *launch.Config) (stderr *os.File, err error) {
+	if err := m.lease.LabelSockets(); err != nil {
+		return nil, fmt.Errorf("label the monitor's sockets: %w", err)
+	}
+	defer label.UnlabelSockets()
+	control, ours, err := l.socket(unix.SOCK_SEQPACKET)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Control, m.control = l.pass(control), ours
+	report, ours, err := l.socket(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Report, m.reports = l.pass(report), ours
+	stderr, ours, err = l.socket(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, err
+	}
+	m.copy(m.stderr, ours)
+	if console := l.console; console != nil {
+		theirs := console
+		if cfg.Labelled { // whose terminal or file would not be the monitor's to write to
+			if theirs, ours, err = l.socket(unix.SOCK_STREAM); err != nil {
+				return nil, err
+			}
+			m.copy(console, ours)
+		}
+		cfg.Console = l.pass(theirs)
+	}
+	return stderr, nil
+}
+
+// copy passes on what the monitor writes into a socket, until its end.
+func (m *monitor) copy(to io.Writer, from *net.UnixConn) {
+	m.copying.Go(func() {
+		defer from.Close()
+		_, _ = io.Copy(to, from)
+	})
 }
 
 // openKVM opens /dev/kvm; an error says what would help.
@@ -87,6 +149,7 @@ func openKVM(path string) (*os.File, error) {
 type launcher struct {
 	inherited []*os.File // descriptor launch.ConfigFD+1 and on
 	owned     []*os.File // to close when the monitor has them
+	console   *os.File   // takes the guest's serial console; nil: it has none
 }
 
 func (l *launcher) own(f *os.File) *os.File {
@@ -148,9 +211,7 @@ func configurePod(p *pod.Pod, o Options) func(*launcher, *launch.Config) error {
 		cfg.CmdLine = o.KernelArgs
 		cfg.Ports = guestPorts
 		cfg.Marks = o.OnReport != nil
-		if o.Console != nil {
-			cfg.Console = l.pass(o.Console)
-		}
+		l.console = o.Console
 		return nil
 	}
 }
@@ -165,27 +226,17 @@ const (
 	memoryUnit = 1 << 20
 )
 
-// controlSocket makes the socket over which the monitor hands out the guest's
-// connections.
-func (l *launcher) controlSocket() (int, *net.UnixConn, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+// socket makes a pair of connected sockets, one of them for the monitor.
+func (l *launcher) socket(kind int) (theirs *os.File, ours *net.UnixConn, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, nil, fmt.Errorf("create control socket: %w", err)
+		return nil, nil, fmt.Errorf("create a socket for the monitor: %w", err)
 	}
-	theirs := l.own(os.NewFile(uintptr(pair[1]), "control"))
-	ours, err := attach.UnixConn(pair[0])
-	if err != nil {
-		return 0, nil, fmt.Errorf("create control socket: %w", err)
+	theirs = l.own(os.NewFile(uintptr(pair[1]), "socket"))
+	if ours, err = attach.UnixConn(pair[0]); err != nil {
+		return nil, nil, fmt.Errorf("create a socket for the monitor: %w", err)
 	}
-	return l.pass(theirs), ours, nil
-}
-
-func (l *launcher) reportPipe() (int, *os.File, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return 0, nil, fmt.Errorf("create report pipe: %w", err)
-	}
-	return l.pass(l.own(w)), r, nil
+	return theirs, ours, nil
 }
 
 // monitorFD is the lowest descriptor that the monitor's executable may have
@@ -194,7 +245,7 @@ const monitorFD = 64
 
 // start runs the monitor from memory, in namespaces of its own where the user
 // may make them.
-func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error {
+func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle, stderr *os.File) error {
 	exe, err := b.Executable(bundle.Monitor)
 	if err != nil {
 		return fmt.Errorf("unpack the monitor: %w", err)
@@ -217,16 +268,21 @@ func (m *monitor) start(l *launcher, cfg *launch.Config, b *bundle.Bundle) error
 		return fmt.Errorf("pass the monitor its configuration: %w", err)
 	}
 	l.own(config)
+	for _, f := range []*os.File{exe, config} {
+		if err := m.lease.LabelFile(f); err != nil {
+			return err
+		}
+	}
 	m.cmd = &exec.Cmd{
 		Path:        fmt.Sprintf("/proc/self/fd/%d", high),
 		Args:        []string{"clearrun-monitor"},
 		Env:         []string{"GOMAXPROCS=2", "GOTRACEBACK=single"},
 		Dir:         "/",
-		Stderr:      m.stderr,
+		Stderr:      stderr,
 		ExtraFiles:  append([]*os.File{config}, l.inherited...),
 		SysProcAttr: confinement(os.Geteuid()),
 	}
-	if err := m.cmd.Start(); err != nil {
+	if err := m.lease.Start(m.cmd.Start); err != nil {
 		return fmt.Errorf("start the monitor: %w", err)
 	}
 	return nil
@@ -280,8 +336,7 @@ func (m *monitor) kill() {
 	m.killing.Do(func() {
 		_ = m.cmd.Process.Kill()
 		<-m.waited
-		m.control.Close()
-		m.reports.Close()
+		m.close()
 	})
 }
 

@@ -41,6 +41,8 @@ type Options struct {
 	OnReport func(launch.Report)
 	// KernelArgs are put behind the guest kernel's command line.
 	KernelArgs string
+	// Notice is told in a line what SELinux does not do for the run; nil: nobody is.
+	Notice func(line string)
 }
 
 // Run runs p in a VM and gives the app's exit code: 0 to 255, or 128 plus the
@@ -55,7 +57,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
-	m, err := startMonitor(o.Bundle, configurePod(p, o))
+	m, err := startMonitor(o.Bundle, o.acquire(p), configurePod(p, o))
 	if err != nil {
 		return ExitFailure, err
 	}

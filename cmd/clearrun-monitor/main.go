@@ -33,6 +33,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "clearrun-monitor: not started by clearrun:", err)
 		os.Exit(exitFailed)
 	}
+	if cfg.Labelled {
+		endWithParent(cfg.Control)
+	}
 	report := run(cfg, began)
 	out := os.NewFile(uintptr(cfg.Report), "report")
 	if err := json.NewEncoder(out).Encode(report); err != nil && !errors.Is(err, unix.EPIPE) {

@@ -29,6 +29,9 @@ type stdio struct {
 	out, err *os.File
 }
 
+// notice tells the user something in a line of its own.
+func (io stdio) notice(text string) { fmt.Fprintln(io.err, "clearrun:", text) }
+
 // command is one sub-command.
 type command struct {
 	name, summary string

@@ -197,7 +197,7 @@ func printAllowance(w io.Writer, a *trust.Allowance) {
 		list = append(list, fmt.Sprintf("%d CPUs", a.CPUs))
 	}
 	if a.SELinux {
-		list = append(list, "tier ns under SELinux alone")
+		list = append(list, "under SELinux alone")
 	}
 	if a.Insecure {
 		list = append(list, "--insecure-no-verify")

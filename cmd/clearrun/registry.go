@@ -35,7 +35,7 @@ func (o *registryOptions) apply(po *pod.Options, g globals, io stdio) error {
 	}
 	po.Registry = registry.Options{
 		CAFile: o.tlsCA, PlainHTTP: o.plainHTTP, AuthFile: o.authFile, UserAgent: "clearrun/" + version,
-		Notice: func(text string) { fmt.Fprintln(io.err, "clearrun:", text) },
+		Notice: io.notice,
 	}
 	po.Discovery = discovery.Options{CAFile: o.tlsCA, UserAgent: po.Registry.UserAgent}
 	if isTerminal(io.err) {

@@ -17,7 +17,7 @@ type surroundings struct {
 func (o *surroundings) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.network, "network", "", "none or host (default: none; at tier host: host)")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "show the app a directory or file of the host, HOST-DIR:CONTAINER-DIR[:ro|rw]")
-	f.StringArrayVar(&o.secOpts, "security-opt", nil, "SELinux label of the app, as in docker: label=type:T, label=level:s0:cA,cB, label=user:U, label=role:R or label=disable")
+	f.StringArrayVar(&o.secOpts, "security-opt", nil, "SELinux label of the app, or of its VM, as in docker: label=type:T, label=level:s0:cA,cB, label=user:U, label=role:R or label=disable")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "net" {
 			name = "network"

@@ -72,13 +72,13 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 	}
 	return hostrun.Run(ctx, p, hostrun.Options{
 		Bundle: b, Streams: streams,
-		Notice: func(line string) { fmt.Fprintln(io.err, "clearrun:", line) },
+		Notice: io.notice,
 		Report: func(more []pod.Enforcement) error { return o.report(p, more, io) },
 	})
 }
 
 func (o *runOptions) vmOptions(b *bundle.Bundle, streams attach.Streams, io stdio) vmrun.Options {
-	vo := vmrun.Options{Bundle: b, KernelArgs: o.kernelArgs, Streams: streams}
+	vo := vmrun.Options{Bundle: b, KernelArgs: o.kernelArgs, Streams: streams, Notice: io.notice}
 	if o.console {
 		vo.Console = io.err
 	}

@@ -15,11 +15,25 @@ type Lease struct {
 	lock          *os.File
 }
 
+// Kind is what a label is for.
+type Kind int
+
+// The kinds: the processes of a container, and the monitor of a VM.
+const (
+	Container Kind = iota
+	Monitor
+)
+
 // Request is what Acquire is asked for.
 type Request struct {
+	Kind    Kind
 	Options Options
 	// Required says that a policy demands SELinux: what is not enforced is refused.
 	Required bool
+	// Inherited are open files that a Monitor gets from its parent with the labels that they
+	// have. Images are such files, too, which get the policy's label for files that all
+	// containers may read and none may write, where the Monitor may not read them as they are.
+	Inherited, Images []*os.File
 }
 
 // errRequired are the refusals where a policy demands SELinux.
@@ -51,23 +65,71 @@ func Acquire(dir string, r Request) (*Lease, error) {
 		if r.Options != (Options{}) {
 			return nil, errors.New("--security-opt label=...: SELinux is not active on this host: leave it out")
 		}
-		return &Lease{notice: "SELinux is not active on this host: nothing but namespaces, seccomp and capabilities holds the container"}, nil
-	}
-	c, err := choose()
-	if err != nil && (r.Required || r.Options != (Options{})) {
-		return nil, err
-	}
-	if err != nil {
-		return &Lease{notice: "runs without SELinux labels of its own: " + err.Error()}, nil
+		return &Lease{notice: absent[r.Kind]}, nil
 	}
 	l := &Lease{}
 	if state == Permissive {
 		l.notice = "SELinux is permissive on this host: it logs what the labels forbid, and allows it (setenforce 1)"
 	}
-	if err := l.fill(dir, c, r); err != nil {
+	err := l.choose(dir, r)
+	var why obstacle
+	switch {
+	case err == nil:
+		return l, nil
+	case r.Required || r.Options != (Options{}) || !errors.As(err, &why):
 		return nil, err
 	}
-	return l, nil
+	return &Lease{notice: "runs without SELinux labels of its own: " + err.Error()}, nil
+}
+
+// absent are the lines about a host without SELinux. A VM has lost nothing there that it is
+// known for, and its user is told nothing.
+var absent = [...]string{
+	Container: "SELinux is not active on this host: nothing but namespaces, seccomp and capabilities holds the container",
+	Monitor:   "",
+}
+
+// choose picks the types of the loaded policy, leases a level, and sees to it that a
+// monitor can work with both.
+func (l *Lease) choose(dir string, r Request) error {
+	c, err := choose(r.Kind)
+	if err != nil {
+		return err
+	}
+	if err := l.fill(dir, c, r); err != nil {
+		return err
+	}
+	if r.Kind == Monitor {
+		if err := l.prepare(c.apply(r.Options).shared, r); err != nil {
+			l.Close()
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare asks whether the policy lets the monitor start, and have what it inherits.
+func (l *Lease) prepare(shared Context, r Request) error {
+	if err := l.startable(); err != nil {
+		return err
+	}
+	for _, f := range r.Inherited {
+		if err := l.inheritable(f); err != nil {
+			return err
+		}
+	}
+	for _, f := range r.Images {
+		if l.inheritable(f) == nil {
+			continue
+		}
+		if err := setLabel(f, shared.String()); err != nil {
+			return obstacle(err.Error() + ": the monitor may not read it as it is")
+		}
+		if err := l.inheritable(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill leases a level and makes the labels.
@@ -78,7 +140,7 @@ func (l *Lease) fill(dir string, c candidate, r Request) error {
 	}
 	c = c.apply(r.Options)
 	c.process.Level, c.file.Level = level, level
-	if err := c.check(); err != nil {
+	if err := c.check(r.Kind); err != nil {
 		lock.Close()
 		return err
 	}
@@ -157,6 +219,14 @@ func (l *Lease) FileLabel() string { return l.file }
 
 // Notice is a line for the user: what SELinux does not do for this run; "": all that it can.
 func (l *Lease) Notice() string { return l.notice }
+
+// LabelFile gives an open file the label for files that are the holder's own.
+func (l *Lease) LabelFile(f *os.File) error {
+	if l.file == "" {
+		return nil
+	}
+	return setLabel(f, l.file)
+}
 
 // File holds the lease: a process that inherits it keeps the pair from others until it
 // ends. It is nil without labels.

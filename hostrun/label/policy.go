@@ -36,21 +36,24 @@ func Host() State {
 	return Permissive
 }
 
-// candidate is a pair of types that policies have for containers. The first whose labels the
-// loaded policy has is taken.
-type candidate struct{ process, file Context }
+// candidate are the types that a policy has for containers: for processes, for their own
+// files, and for those that all may read. The first whose labels the loaded policy has is
+// taken.
+type candidate struct{ process, file, shared Context }
 
-// policyDir is where the contexts files of the host's policy are.
-func policyDir() string {
+// contextsFiles are what the host's policy says about containers: its own file, and that
+// which comes with container-selinux.
+func contextsFiles() []string {
+	files := []string{"/usr/share/containers/selinux/contexts"}
 	f, err := os.Open("/etc/selinux/config")
 	if err != nil {
-		return ""
+		return files
 	}
 	defer f.Close()
 	if name := assignments(f)["SELINUXTYPE"]; name != "" {
-		return filepath.Join("/etc/selinux", filepath.Base(name), "contexts")
+		files = append([]string{filepath.Join("/etc/selinux", filepath.Base(name), "contexts/lxc_contexts")}, files...)
 	}
-	return ""
+	return files
 }
 
 // maxContexts bounds a contexts file.
@@ -71,36 +74,48 @@ func assignments(r io.Reader) map[string]string {
 	return values
 }
 
-// candidates are the labels that the policy's contexts files name, then those that
-// policies are known to have, for hosts without the files.
-func candidates(dir string) (list []candidate) {
-	add := func(process, file string) {
-		p, perr := ParseContext(process)
-		f, ferr := ParseContext(file)
-		if perr == nil && ferr == nil {
-			list = append(list, candidate{p, f})
+// candidates are the labels that the contexts files name, then those that policies are
+// known to have, for hosts without the files.
+func candidates(files []string, kind Kind) (list []candidate) {
+	process := [...]string{Container: "process", Monitor: "kvm_process"}[kind]
+	add := func(values map[string]string) {
+		p, perr := ParseContext(values[process])
+		f, ferr := ParseContext(values["file"])
+		s, serr := ParseContext(values["ro_file"])
+		if serr != nil {
+			s, serr = ParseContext(sharedDefault)
+		}
+		if errors.Join(perr, ferr, serr) == nil {
+			list = append(list, candidate{p, f, s})
 		}
 	}
-	lxc := map[string]string{}
-	if f, err := os.Open(filepath.Join(dir, "lxc_contexts")); err == nil {
-		lxc = assignments(f)
-		f.Close()
+	for _, path := range files {
+		if f, err := os.Open(path); err == nil {
+			add(assignments(f))
+			f.Close()
+		}
 	}
-	add(lxc["process"], lxc["file"])
-	add("system_u:system_r:container_t:s0", "system_u:object_r:container_file_t:s0")
+	add(map[string]string{
+		"process":     "system_u:system_r:container_t:s0",
+		"kvm_process": "system_u:system_r:container_kvm_t:s0",
+		"file":        "system_u:object_r:container_file_t:s0",
+	})
 	return list
 }
+
+// sharedDefault labels files that all containers may read.
+const sharedDefault = "system_u:object_r:container_ro_file_t:s0"
 
 // known reports whether the loaded policy has the label.
 func known(c Context) bool { return selinux.SecurityCheckContext(c.String()) == nil }
 
 // errNoTypes is a policy without types for containers.
-var errNoTypes = errors.New("the loaded SELinux policy has no types for it: install your distribution's container policy (container-selinux), or clearrun's module: see docs/selinux.md")
+var errNoTypes = obstacle("the loaded SELinux policy has no types for it: install your distribution's container policy (container-selinux), or clearrun's module: see docs/selinux.md")
 
 // choose picks the types of the loaded policy.
-func choose() (candidate, error) {
-	for _, c := range candidates(policyDir()) {
-		if known(c.process) && known(c.file) {
+func choose(kind Kind) (candidate, error) {
+	for _, c := range candidates(contextsFiles(), kind) {
+		if c.check(kind) == nil {
 			return c, nil
 		}
 	}
@@ -114,6 +129,7 @@ func (c candidate) apply(o Options) candidate {
 		{&c.process.Role, &o.Role},
 		{&c.process.Type, &o.Type},
 		{&c.file.User, &o.User},
+		{&c.shared.User, &o.User},
 		{&c.file.Type, &o.FileType},
 	} {
 		if *f.wish != "" {
@@ -123,9 +139,13 @@ func (c candidate) apply(o Options) candidate {
 	return c
 }
 
-// check says which of the labels the policy does not have.
-func (c candidate) check() error {
-	for _, x := range []Context{c.process, c.file} {
+// check says which of the labels the policy does not have. Containers do without shared.
+func (c candidate) check(kind Kind) error {
+	labels := []Context{c.process, c.file}
+	if kind == Monitor {
+		labels = append(labels, c.shared)
+	}
+	for _, x := range labels {
 		if !known(x) {
 			return fmt.Errorf("the loaded SELinux policy has no label %s: correct the label options of --security-opt", x)
 		}

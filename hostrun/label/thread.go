@@ -13,3 +13,16 @@ func (l *Lease) LabelSockets() error {
 
 // UnlabelSockets takes back LabelSockets.
 func UnlabelSockets() { _ = selinux.SetSocketLabel("") }
+
+// Start has start, which is to start a process, start it with the label. The caller has
+// locked its thread.
+func (l *Lease) Start(start func() error) error {
+	if l.process == "" {
+		return start()
+	}
+	if err := selinux.SetExecLabel(l.process); err != nil {
+		return err
+	}
+	defer func() { _ = selinux.SetExecLabel("") }()
+	return start()
+}

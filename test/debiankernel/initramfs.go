@@ -14,8 +14,8 @@ import (
 	"github.com/clearrun/clearrun/image/acitest"
 )
 
-// Policy lets any image run at tier ns, unsigned; a guest finds it as /policy.yaml.
-const Policy = "rules:\n- name: test\n  match: {name: \"**\"}\n  require: {none: true}\n  tiers: [ns]\n  allow: {networks: [none, user, host], volumes: [\"/:rw\"]}\n"
+// Policy lets any image run at tiers vm and ns, unsigned; a guest finds it as /policy.yaml.
+const Policy = "rules:\n- name: test\n  match: {name: \"**\"}\n  require: {none: true}\n  tiers: [vm, ns]\n  allow: {networks: [none, user, host], volumes: [\"/:rw\"]}\n"
 
 // initramfs packs the guest's files.
 func (m Machine) initramfs(t *testing.T) (path string) {

@@ -56,6 +56,9 @@ type Config struct {
 	Report  int // descriptor that takes the Report
 	Marks   bool
 	StopAt  uint8 // end the VM at this mark; 0: at none
+	// Labelled says that the monitor was executed under an SELinux label that its parent has
+	// not, and so does not yet end with it: the kernel forgets that then (PR_SET_PDEATHSIG).
+	Labelled bool `json:",omitempty"`
 	// Began is when clearrun started on the monitor, in nanoseconds of CLOCK_MONOTONIC;
 	// 0: the report's times count from the monitor's own start.
 	Began int64 `json:",omitempty"`

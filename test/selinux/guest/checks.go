@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,13 +20,21 @@ import (
 // container is one that runs.
 type container struct {
 	name, label string
-	pid         int // of its app, on the host
+	pid         int    // of its app, or of its VM's monitor, on the host
+	program     string // a copy of this program that processes with the label may be
+	user        uint32 // of its processes
 	cmd         *exec.Cmd
 }
 
 // checks runs two containers, and lets what would be a process of A that has left its
 // namespaces try to read and to kill: under an enforcing kernel, then under a permissive one.
 func checks() error {
+	if os.Args[1] == "probe" {
+		probe(os.Args[2], os.Args[3])
+	}
+	if err := labelHost(); err != nil {
+		return err
+	}
 	for path, value := range map[string]string{
 		"/sys/fs/selinux/enforce":           "1",
 		"/proc/sys/kernel/printk_ratelimit": "0", // no denial may go unseen
@@ -37,6 +46,14 @@ func checks() error {
 	if err := prepareFiles(); err != nil {
 		return err
 	}
+	vmB, err := startVM("VM-B")
+	if err != nil {
+		return fmt.Errorf("VM B: %w", err)
+	}
+	vmA, err := startVM("VM-A")
+	if err != nil {
+		return fmt.Errorf("VM A: %w", err)
+	}
 	b, err := start("B")
 	if err != nil {
 		return fmt.Errorf("container B: %w", err)
@@ -45,14 +62,24 @@ func checks() error {
 	if err != nil {
 		return fmt.Errorf("container A: %w", err)
 	}
+	if err := errors.Join(vmB.tellDescriptors(), vmB.prepareProbe(), vmA.prepareProbe()); err != nil {
+		return err
+	}
+	inside.Report("monitors' labels differ", vmA.label != vmB.label, vmA.label+" "+vmB.label)
 	inside.Report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
-	if err := try(a, b, "enforcing", false); err != nil {
+	if err := errors.Join(try(a, b, "enforcing", false), tryMonitor(vmA, vmB, "enforcing", false)); err != nil {
 		return err
 	}
 	if err := inside.Put("/sys/fs/selinux/enforce", "0"); err != nil {
 		return err
 	}
-	return try(a, b, "permissive", true)
+	if err := errors.Join(try(a, b, "permissive", true), tryMonitor(vmA, vmB, "permissive", true)); err != nil {
+		return err
+	}
+	if err := inside.Put("/sys/fs/selinux/enforce", "1"); err != nil {
+		return err
+	}
+	return vmA.abandon()
 }
 
 // try has A's escaped process do what only a permissive kernel lets it do.
@@ -67,19 +94,24 @@ func try(a, b *container, mode string, works bool) error {
 		{"A reads the host's file", "/var/host", []string{"cat", "secret"}, works},
 		{"A kills B", "/", []string{"kill", "-9", strconv.Itoa(b.pid)}, works},
 	} {
-		done, err := a.escaped(c.dir, c.args...)
+		done, err := a.escaped(c.dir, nil, a.root()+"/bin/busybox", c.args...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
 		inside.Report(mode+": "+c.what, done == c.works, fmt.Sprintf("succeeded: %v, want %v", done, c.works))
 	}
-	alive := unix.Kill(b.pid, 0) == nil && b.state() != "Z"
-	if works {
-		_ = b.cmd.Wait()
-		alive = unix.Kill(b.pid, 0) == nil
-	}
-	inside.Report(mode+": B lives", alive == !works, fmt.Sprintf("lives: %v, want %v", alive, !works))
+	b.reportLife(mode, works)
 	return nil
+}
+
+// reportLife tells whether the container outlived an attempt to kill it, which was to work or not.
+func (c *container) reportLife(mode string, killed bool) {
+	alive := unix.Kill(c.pid, 0) == nil && c.state() != "Z"
+	if killed {
+		_ = c.cmd.Wait()
+		alive = unix.Kill(c.pid, 0) == nil
+	}
+	inside.Report(mode+": "+c.name+" lives", alive == !killed, fmt.Sprintf("lives: %v, want %v", alive, !killed))
 }
 
 func prepareFiles() error {
@@ -163,16 +195,20 @@ func (c *container) state() string {
 	return rest[:min(1, len(rest))]
 }
 
-// escaped runs a program of the container's own with the container's label, but on the
-// host: in no namespace, as root. It says whether the program succeeded.
-func (c *container) escaped(dir string, args ...string) (bool, error) {
+// escaped runs a program with the container's label and user, but on the host: in no
+// namespace. It says whether the program succeeded.
+func (c *container) escaped(dir string, stdin *os.File, program string, args ...string) (bool, error) {
 	runtime.LockOSThread() // the label for the next program is a thread's
 	defer runtime.UnlockOSThread()
 	if err := inside.Put("/proc/thread-self/attr/exec", c.label); err != nil {
 		return false, err
 	}
-	cmd := exec.Command(c.root()+"/bin/busybox", args...)
+	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
+	if stdin != nil {
+		cmd.Stdin = stdin
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.user, Gid: c.user}}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
