@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"sync"
 
 	"github.com/appc/spec/schema/types/resource"
 
@@ -104,7 +105,9 @@ func cpuLimit(value json.RawMessage) (int, error) {
 
 // quantity is what a limit may look like. The parser computes with any exponent; one
 // of nine digits would keep it busy for hours.
-var quantity = regexp.MustCompile(`^\+?[0-9.]{1,24}([mkMGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$`)
+var quantity = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\+?[0-9.]{1,24}([mkMGTPE]|[KMGTPE]i|[eE][0-9]{1,2})?$`)
+})
 
 // limitOf reads the limit of a resource isolator, which must be positive; nil if
 // there is none. The request is a scheduler's business.
@@ -124,7 +127,7 @@ func limitOf(value json.RawMessage) (*resource.Quantity, error) {
 			return nil, err
 		}
 	}
-	if !quantity.MatchString(text) {
+	if !quantity().MatchString(text) {
 		return nil, fmt.Errorf("limit %.40q is not a quantity", text)
 	}
 	q, err := resource.ParseQuantity(text)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -112,14 +113,16 @@ func readRevocation(path string) (string, error) {
 
 // fullFingerprint is that of an OpenPGP key (v4 or v6) or a cosign key. Key IDs, which are
 // shorter, can be forged.
-var fullFingerprint = regexp.MustCompile(`^([0-9A-F]{40}|[0-9A-F]{64})$`)
+var fullFingerprint = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([0-9A-F]{40}|[0-9A-F]{64})$`)
+})
 
 // ParseFingerprint reads a full fingerprint in any case, with spaces, a leading 0x or a
 // leading "sha256:", and returns it in upper case.
 func ParseFingerprint(s string) (string, error) {
 	fpr := strings.ToUpper(strings.ReplaceAll(s, " ", ""))
 	fpr = strings.TrimPrefix(strings.TrimPrefix(fpr, "0X"), "SHA256:")
-	if !fullFingerprint.MatchString(fpr) {
+	if !fullFingerprint().MatchString(fpr) {
 		return "", fmt.Errorf("%.80q is not a fingerprint: want 40 or 64 hex digits, as clearrun trust list shows them", s)
 	}
 	return fpr, nil

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Limits bound what an app of the image may get. The zero Limits bound neither
@@ -53,12 +54,14 @@ const (
 func DefaultNetworks() []string { return []string{NetworkNone, NetworkUser} }
 
 // cniName is what the CNI spec (Section 1, Configuration format) lets networks be called.
-var cniName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+var cniName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+})
 
 // CheckNetwork says what is wrong with the name of a network.
 func CheckNetwork(s string) error {
 	if name, ok := strings.CutPrefix(s, NetworkCNI); ok {
-		if !cniName.MatchString(name) {
+		if !cniName().MatchString(name) {
 			return fmt.Errorf("network %q: want cni:NAME, of letters, digits, _ . and -, the first a letter or digit", s)
 		}
 		return nil

@@ -7,6 +7,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/appc/spec/schema"
 	"github.com/appc/spec/schema/types"
@@ -49,7 +50,9 @@ func unmarshalManifest(data []byte) (m *schema.ImageManifest, err error) {
 // quantity is what a resource isolator's limit may look like (appc spec, types.md,
 // Isolators). The schema package computes with any exponent; one of nine digits
 // would keep it busy for hours.
-var quantity = regexp.MustCompile(`^[+-]?[0-9.]{1,24}([munkKMGTPE]i?|[eE][+-]?[0-9]{1,2})?$`)
+var quantity = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[+-]?[0-9.]{1,24}([munkKMGTPE]i?|[eE][+-]?[0-9]{1,2})?$`)
+})
 
 // checkIsolators refuses isolator values that the schema package stumbles over.
 func checkIsolators(data []byte) error {
@@ -77,7 +80,7 @@ func checkIsolators(data []byte) error {
 		}
 		for _, q := range []json.RawMessage{v.Limit, v.Request} {
 			s := strings.Trim(string(q), `"`)
-			if s != "" && s != "null" && !quantity.MatchString(s) {
+			if s != "" && s != "null" && !quantity().MatchString(s) {
 				return fmt.Errorf("isolator %q: bad quantity %.40q", i.Name, s)
 			}
 		}

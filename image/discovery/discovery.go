@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
@@ -108,7 +109,9 @@ func read(ctx context.Context, c getter, url string) (string, error) {
 	return string(data), nil
 }
 
-var variable = regexp.MustCompile(`\{[^}]*\}`)
+var variable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\{[^}]*\}`)
+})
 
 // Parse reads the meta tags of a page. The first ac-discovery for the name whose
 // template can be filled in counts.
@@ -172,7 +175,7 @@ func fill(template string, name image.Name, labels []image.NameValue, ext string
 		values["{"+l.Name+"}"] = url.PathEscape(l.Value)
 	}
 	values["{name}"], values["{ext}"] = string(name), ext
-	u = variable.ReplaceAllStringFunc(template, func(v string) string {
+	u = variable().ReplaceAllStringFunc(template, func(v string) string {
 		if value, known := values[v]; known {
 			return value
 		}

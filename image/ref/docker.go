@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/clearrun/clearrun/image"
 )
@@ -19,8 +20,12 @@ const (
 
 // The grammar of the OCI distribution spec 1.1, section "Pulling manifests".
 var (
-	repository = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tag        = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	repository = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	})
+	tag = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$`)
+	})
 )
 
 // parseDocker reads [HOST[:PORT]/]REPO[:TAG][@DIGEST]. What stands before the first
@@ -39,7 +44,7 @@ func parseDocker(s string) (Ref, error) {
 		return Ref{}, err
 	}
 	host, repo := splitHost(s)
-	if !repository.MatchString(repo) {
+	if !repository().MatchString(repo) {
 		return Ref{}, fmt.Errorf("repository %q: want lower-case letters and digits, single ._- or / between them", clip(repo))
 	}
 	if r.Name, err = image.ParseName(strings.ToLower(host) + "/" + repo); err != nil {
@@ -65,7 +70,7 @@ func (r *Ref) cutTag(s string) (string, error) {
 		return s, nil
 	}
 	r.Tag = s[i+1:]
-	if !tag.MatchString(r.Tag) {
+	if !tag().MatchString(r.Tag) {
 		return "", errors.New("tag: want 1 to 128 of A-Z, a-z, 0-9 and ._-, none of .- first")
 	}
 	return s[:i], nil

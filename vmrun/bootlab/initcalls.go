@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/clearrun/clearrun/vmm/launch"
 )
@@ -34,13 +35,17 @@ const maxInitcalls = 4096
 // What the kernel prints (init/main.c, initcall_debug), behind its time stamp if any: the
 // function comes as name+offset/length, maybe with the module's name, or as an address.
 var (
-	callingLine = regexp.MustCompile(`\bcalling  ([\w.]{1,128})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? @ \d+`)
-	returnLine  = regexp.MustCompile(`\binitcall ([\w.]{1,128})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? returned -?\d+ after `)
+	callingLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\bcalling  ([\w.]{1,128})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? @ \d+`)
+	})
+	returnLine = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\binitcall ([\w.]{1,128})(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?(?: \[\w+\])? returned -?\d+ after `)
+	})
 )
 
 // Line takes the console's next line.
 func (c *Initcalls) Line(l launch.Line) {
-	if m := callingLine.FindSubmatch(l.Text); m != nil {
+	if m := callingLine().FindSubmatch(l.Text); m != nil {
 		if c.running == nil {
 			c.running = map[string]launch.Instant{}
 		}
@@ -49,7 +54,7 @@ func (c *Initcalls) Line(l launch.Line) {
 		}
 		return
 	}
-	m := returnLine.FindSubmatch(l.Text)
+	m := returnLine().FindSubmatch(l.Text)
 	if m == nil {
 		return
 	}
