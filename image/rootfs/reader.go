@@ -14,6 +14,7 @@ type Reader struct {
 	starts []uint64 // by level, the one above the data first: offset of its first block
 	hashes map[uint64][]byte
 	block  []byte
+	held   uint64 // number of what is in block, plus one; 0: nothing that was verified
 }
 
 // cachedBlocks bounds the hash blocks that a Reader remembers: 8 MiB, which 1 GiB of
@@ -58,6 +59,10 @@ func (r *Reader) ReadAt(p []byte, off int64) (n int, err error) {
 
 // readBlock leaves a verified data block in r.block.
 func (r *Reader) readBlock(n uint64) error {
+	if r.held == n+1 {
+		return nil
+	}
+	r.held = 0
 	if _, err := r.file.ReadAt(r.block, int64(n*BlockSize)); err != nil {
 		return fmt.Errorf("read block %d: %w", n, err)
 	}
@@ -68,6 +73,7 @@ func (r *Reader) readBlock(n uint64) error {
 	if r.info.hash(r.block) != want {
 		return fmt.Errorf("block %d of the file system was changed", n)
 	}
+	r.held = n + 1
 	return nil
 }
 
