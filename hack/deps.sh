@@ -25,6 +25,7 @@ packages=(
 	swtpm:/usr/bin/swtpm
 	e2fsprogs:/usr/sbin/mke2fs
 	qemu-system-x86:/usr/bin/qemu-system-x86_64
+	uidmap:/usr/bin/newuidmap
 )
 
 # Packages whose files go into images of the tests. They are not installed: their

@@ -23,10 +23,11 @@ import (
 
 // container is a running PID 1 with the sockets to it.
 type container struct {
-	cmd     *exec.Cmd
+	process *os.Process
 	conns   map[uint32]*net.UnixConn // by port
-	stderr  strings.Builder          // of PID 1 itself; to be read when it has ended
 	waited  chan struct{}            // closed when it has been reaped
+	stderr  strings.Builder          // of PID 1 itself; to be read when it has been reaped
+	state   string                   // how it ended, likewise
 	killing sync.Once
 	host    bool // it is no PID 1, but the parent of an app at tier host
 }
@@ -50,35 +51,35 @@ func namespaces(p *pod.Pod) uintptr {
 
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, group *cgroup) (_ *container, err error) {
-	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{}), host: p.Verdict.Tier() == trust.TierHost}
-	var theirs []*os.File
-	defer func() {
-		for _, f := range theirs {
-			f.Close()
-		}
-		if err != nil {
-			c.closeConns()
-		}
-	}()
-	for _, port := range ports {
-		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
-		}
-		theirs = append(theirs, os.NewFile(uintptr(pair[1]), "socket"))
-		if c.conns[port], err = attach.UnixConn(pair[0]); err != nil {
-			return nil, fmt.Errorf("make a socket for PID 1: %w", err)
-		}
+func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, group *cgroup) (*container, error) {
+	c, theirs, err := newContainer(p)
+	if err != nil {
+		return nil, err
 	}
+	defer closeAll(theirs)
 	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts), group); err != nil {
+		c.closeConns()
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
-	go func() {
-		_ = c.cmd.Wait()
-		close(c.waited)
-	}()
 	return c, nil
+}
+
+// newContainer makes the sockets, of which theirs are PID 1's. The caller closes those.
+func newContainer(p *pod.Pod) (_ *container, theirs []*os.File, err error) {
+	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{}), host: p.Verdict.Tier() == trust.TierHost}
+	for _, port := range ports {
+		var pair [2]int
+		if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			theirs = append(theirs, os.NewFile(uintptr(pair[1]), "socket"))
+			c.conns[port], err = attach.UnixConn(pair[0])
+		}
+		if err != nil {
+			closeAll(theirs)
+			c.closeConns()
+			return nil, nil, fmt.Errorf("make a socket for PID 1: %w", err)
+		}
+	}
+	return c, theirs, nil
 }
 
 // start runs PID 1 from memory: an app that gets hold of /proc/1/exe cannot change the
@@ -95,10 +96,10 @@ func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, gro
 		return err
 	}
 	defer unix.Close(high)
-	c.cmd = &exec.Cmd{
+	cmd := &exec.Cmd{
 		Path:       fmt.Sprintf("/proc/self/fd/%d", high),
-		Args:       []string{"clearrun-init"},
-		Env:        []string{"CLEARRUN_CONTAINER=" + c.tier().String()},
+		Args:       []string{initName},
+		Env:        []string{initTier + c.tier().String()},
 		Dir:        "/",
 		Stderr:     &c.stderr,
 		ExtraFiles: files,
@@ -108,10 +109,25 @@ func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, gro
 	}
 	if c.host {
 		// The end of its connections tells it, and it ends the others first.
-		c.cmd.SysProcAttr.Pdeathsig = 0
+		cmd.SysProcAttr.Pdeathsig = 0
 	}
-	return group.start(c.cmd)
+	if err := group.start(cmd); err != nil {
+		return err
+	}
+	c.process = cmd.Process
+	go func() {
+		_ = cmd.Wait()
+		c.state = cmd.ProcessState.String()
+		close(c.waited)
+	}()
+	return nil
 }
+
+// What PID 1 is called, and the variable that tells it its tier (guest/init, container.go).
+const (
+	initName = "clearrun-init"
+	initTier = "CLEARRUN_CONTAINER="
+)
 
 // initFD is the lowest descriptor that PID 1's executable may have here, but for the
 // number of those that it inherits.
@@ -154,7 +170,7 @@ func (c *container) kill() {
 			case <-time.After(killPatience):
 			}
 		}
-		_ = c.cmd.Process.Kill()
+		_ = c.process.Kill()
 		<-c.waited
 		c.closeConns()
 	})
@@ -162,7 +178,9 @@ func (c *container) kill() {
 
 func (c *container) closeConns() {
 	for _, conn := range c.conns {
-		conn.Close()
+		if conn != nil {
+			conn.Close()
+		}
 	}
 }
 
@@ -175,5 +193,5 @@ func (c *container) postMortem(starved bool) attach.Outcome {
 	if s := strings.TrimSpace(c.stderr.String()); s != "" {
 		text = ": " + attach.Printable(s)
 	}
-	return attach.Outcome{Err: errors.New("PID 1 of the container ended unexpectedly (" + c.cmd.ProcessState.String() + ")" + text)}
+	return attach.Outcome{Err: errors.New("PID 1 of the container ended unexpectedly (" + c.state + ")" + text)}
 }

@@ -20,8 +20,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if code, done := hostrun.Stage(os.Args); done {
+		os.Exit(code)
+	}
 	code := m.Run()
-	if shared.dir != "" {
+	if shared.dir != "" && os.Getenv(rootlessDir) == "" {
 		os.RemoveAll(shared.dir)
 	}
 	os.Exit(code)
@@ -39,8 +42,13 @@ var shared struct {
 // image is the test's ACI, a file.
 func setUp(t *testing.T) (aci string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: tier ns makes namespaces and mounts")
+	dir := os.Getenv(rootlessDir)
+	if os.Geteuid() != 0 && dir == "" {
+		t.Skip("needs root, which tests users without its rights, too (TestRootless)")
+	}
+	if shared.dir == "" && shared.err == nil && dir != "" {
+		shared.dir = dir
+		shared.err = openShared()
 	}
 	if shared.dir == "" && shared.err == nil {
 		shared.err = makeShared(t)
@@ -74,13 +82,20 @@ func makeShared(t *testing.T) (err error) {
 	if err := os.WriteFile(in("bundle"), packed.Bytes(), 0o600); err != nil {
 		return err
 	}
+	if err := os.WriteFile(in("app.aci"), makeImage(t), 0o600); err != nil {
+		return err
+	}
+	return openShared()
+}
+
+// openShared opens what is in the folder.
+func openShared() (err error) {
+	in := func(name string) string { return filepath.Join(shared.dir, name) }
 	if shared.host, err = bundle.Open(in("bundle")); err != nil {
 		return err
 	}
-	if shared.store, err = store.Open(store.Options{Dir: in("store"), KeyFile: in("store.key")}); err != nil {
-		return err
-	}
-	return os.WriteFile(in("app.aci"), makeImage(t), 0o600)
+	shared.store, err = store.Open(store.Options{Dir: in("store"), KeyFile: in("store.key")})
+	return err
 }
 
 // makeImage packs busybox and the probe.

@@ -1,8 +1,11 @@
 package hostrun
 
 import (
+	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,7 +14,7 @@ import (
 // root image is mounted only in a run, so that this cannot foresee everything.
 func Ready() error {
 	if os.Geteuid() != 0 {
-		return errNotRoot
+		return readyForUser()
 	}
 	fs, err := unix.Fsopen("erofs", unix.FSOPEN_CLOEXEC)
 	switch {
@@ -23,13 +26,49 @@ func Ready() error {
 	return unix.Close(fs)
 }
 
+// readyForUser tries to make a user namespace, as a run does.
+func readyForUser() error {
+	maps, err := userMaps()
+	if err != nil {
+		return err
+	}
+	s := &stage{config: stageConfig{Parent: os.Getpid(), Try: true}}
+	_, stderr, err := s.run(context.Background(), maps)
+	if err != nil {
+		return err
+	}
+	return stderr.Close()
+}
+
+// UserIDs is how many user and group IDs a container of this user's has: 1, or with
+// ranges of subuid(5) and subgid(5) many.
+func UserIDs() uint32 {
+	maps, err := userMaps()
+	if err != nil {
+		return 1
+	}
+	return maps.count
+}
+
 // Limits names those of memory, cpu and pids that cgroups of this host can keep.
 func Limits() []string {
 	h := findHierarchies(cgroupRoot)
-	if h.pure {
-		return []string{"memory", "cpu", "pids"}
+	if os.Geteuid() != 0 {
+		h = delegated(cgroupRoot, ownCgroups)
 	}
 	var names []string
+	if h.pure {
+		has, err := os.ReadFile(filepath.Join(h.v2, "cgroup.controllers"))
+		if err != nil {
+			return nil
+		}
+		for _, name := range strings.Fields(string(has)) {
+			if name == "memory" || name == "cpu" || name == "pids" {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
 	for _, controller := range []string{"memory", "cpu", "pids"} {
 		if _, ok := h.v1[controller]; ok {
 			names = append(names, controller)

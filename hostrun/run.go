@@ -41,7 +41,8 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if !p.Permits() || p.Verdict.Tier() != trust.TierNS && p.Verdict.Tier() != trust.TierHost {
 		return ExitFailure, errors.New("refused: no verdict permits this image on the host's kernel")
 	}
-	if os.Geteuid() != 0 {
+	rootless := os.Geteuid() != 0
+	if rootless && p.Verdict.Tier() == trust.TierHost {
 		return ExitFailure, errNotRoot
 	}
 	if p.Network == pod.NetworkUser || p.Network.CNI() != "" {
@@ -56,6 +57,9 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 		return ExitFailure, err
 	}
 	defer lease.Close()
+	if rootless {
+		return o.runRootless(ctx, p, start, lease)
+	}
 	image, err := openImage(p.RootFS.File(), p.RootFS.Info, p.RootFS.FSVerity, lease.FileLabel())
 	if err != nil {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
@@ -72,7 +76,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	return run(ctx, p, o, start, image, lease)
 }
 
-var errNotRoot = errors.New("tiers ns and host need root: run clearrun by sudo, or ask for tier vm (--vm), which needs no more than access to /dev/kvm")
+var errNotRoot = errors.New("tier host needs root: run clearrun by sudo, or ask for tier ns (--ns) or vm (--vm), where the policy allows it")
 
 func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image, lease *label.Lease) (int, error) {
 	host := p.Verdict.Tier() == trust.TierHost
@@ -100,6 +104,11 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 	if err != nil {
 		return ExitFailure, err
 	}
+	return o.attend(ctx, p, start, c, group)
+}
+
+// attend tells PID 1 what to run, and serves it to its end.
+func (o Options) attend(ctx context.Context, p *pod.Pod, start *proto.Start, c *container, group *cgroup) (int, error) {
 	defer c.kill() // a cgroup with processes stays
 	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()

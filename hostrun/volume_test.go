@@ -92,7 +92,7 @@ func TestVolumeTargets(t *testing.T) {
 		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Dir("rootfs/inside"),
 		acitest.Link('2', "rootfs/up", "../../../../../../inside"), acitest.Link('2', "rootfs/host", outside),
 		acitest.Link('2', "rootfs/proc-link", "/proc"), acitest.Link('2', "rootfs/sys-link", "../sys/kernel"),
-		acitest.Link('2', "rootfs/magic", "/proc/self/fd/8"), acitest.Link('2', "rootfs/root", "/proc/1/root"))
+		acitest.Link('2', "rootfs/magic", "/proc/self/fd/3"), acitest.Link('2', "rootfs/root", "/proc/1/root"))
 	if err := os.WriteFile(aci, data, 0o600); err != nil {
 		t.Fatal(err)
 	}

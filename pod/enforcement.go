@@ -60,7 +60,7 @@ func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforceme
 			e.State, e.Detail = Unenforced, "no tier of clearrun knows it"
 		}
 		if e.State != Unenforced && (e.Name == isolatorMemory && iso.memory == 0 || e.Name == isolatorCPU && iso.cpus == 0) {
-			e.State, e.Detail = Enforced, "asks for no limit"
+			e.State, e.Detail = Enforced, noLimit
 		}
 		if host && (i.Name == isolatorRetain || i.Name == isolatorRemove) {
 			e.State = Unenforced // it sees the host's processes and devices
@@ -69,6 +69,8 @@ func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforceme
 	}
 	return report
 }
+
+const noLimit = "asks for no limit"
 
 func compare[T comparable](asked, got T) EnforcementState {
 	if asked == got {

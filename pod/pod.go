@@ -31,6 +31,9 @@ type Pod struct {
 	RequireSELinux bool
 	// Enforcement says of each of the image's isolators what became of it.
 	Enforcement []Enforcement
+
+	asked  bool // the user did, for a limit on resources
+	strict bool // nothing may be left unenforced
 }
 
 // Resources bounds what the app may use.

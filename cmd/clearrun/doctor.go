@@ -66,8 +66,11 @@ func examineHost() []finding {
 		}
 	}
 	ns := examineNS()
-	host := ns // needs the same
+	host := ns // needs the same, as root
 	host.Name = "tier host"
+	if os.Geteuid() != 0 {
+		host = finding{Name: host.Name, Value: "cannot run: it needs root", Remedy: "run clearrun by sudo"}
+	}
 	return append(findings, vm, ns, host)
 }
 
@@ -84,7 +87,17 @@ func examineNS() finding {
 	if names := hostrun.Limits(); len(names) > 0 {
 		limits = strings.Join(names, ", ")
 	}
-	return finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
+	ns := finding{Name: "tier ns", OK: true, Value: "ready, where a policy allows it; limits: " + limits}
+	if os.Geteuid() == 0 {
+		return ns
+	}
+	ids := hostrun.UserIDs()
+	ns.Value += fmt.Sprintf("; rootless, with %d user and group IDs", ids)
+	if ids == 1 {
+		ns.Remedy = "for apps and files of other users than root: install newuidmap and newgidmap (package uidmap), " +
+			"and have root give you ranges (usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER)"
+	}
+	return ns
 }
 
 // examineLandlock says whether the second wall of tier ns stands. Its lack keeps nothing

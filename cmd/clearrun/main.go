@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/clearrun/clearrun/hostrun"
 	"github.com/clearrun/clearrun/vmrun"
 )
 
@@ -20,6 +21,9 @@ import (
 var version = "dev"
 
 func main() {
+	if code, done := hostrun.Stage(os.Args); done {
+		os.Exit(code)
+	}
 	os.Exit(run(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 

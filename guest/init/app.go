@@ -30,6 +30,11 @@ func (p platform) startApp(start *proto.Start, io stdio) (*app, error) {
 	if len(start.SupplementaryGIDs) > 0 {
 		id.groups = append(id.groups, start.SupplementaryGIDs...)
 	}
+	if start.IDs > 0 {
+		if err := id.fit(start.IDs); err != nil {
+			return nil, err
+		}
+	}
 	a := &app{pidfd: -1, master: -1, host: p.host}
 	var files []uintptr
 	if start.TTY {

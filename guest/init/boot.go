@@ -13,7 +13,7 @@ type platform struct {
 	dial dialFunc
 	// prepare, if set, is called when the host has said what to run, before anything
 	// is done about it.
-	prepare func(*proto.Start) error
+	prepare func(*proto.Start) (kernelFiles, error)
 	// mountImage mounts the EROFS image of the app's root on imageDir.
 	mountImage func() error
 	watch      stopwatch
@@ -23,6 +23,8 @@ type platform struct {
 	shared bool
 	// host says that the app is to see all of the host but its files (tier host).
 	host bool
+	// kernelFiles are what prepare has made.
+	kernelFiles kernelFiles
 }
 
 // boot runs the app from the first mount to the host's last word. It returns when
@@ -133,7 +135,8 @@ func receiveStart(control int) (*proto.Start, error) {
 // launch makes the machine what Start describes and executes the app in it.
 func (p platform) launch(start *proto.Start) (*app, error) {
 	if p.prepare != nil {
-		if err := p.prepare(start); err != nil {
+		var err error
+		if p.kernelFiles, err = p.prepare(start); err != nil {
 			return nil, err
 		}
 	}

@@ -52,26 +52,31 @@ const stage = "/proc"
 
 // leaveHost takes everything of the host's from this process but its kernel: it is
 // left in an empty root directory like the initramfs of a VM.
-func leaveHost(start *proto.Start) error {
+func leaveHost(start *proto.Start) (files kernelFiles, err error) {
 	// First: from here on nobody in the container may look into this process, whose
 	// descriptors and memory are the host's (proc(5), PR_SET_DUMPABLE).
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return fail("container", "protect PID 1", err)
+		return files, fail("container", "protect PID 1", err)
 	}
 	if err := closeInherited(start); err != nil {
-		return fail("container", "close what was inherited", err)
+		return files, fail("container", "close what was inherited", err)
 	}
 	// The host has put this process into its cgroup: that becomes the root.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil && err != unix.EINVAL {
-		return fail("container", "make a cgroup namespace", err)
+		return files, fail("container", "make a cgroup namespace", err)
 	}
 	if err := enterTimeNamespace(); err != nil {
-		return fail("container", "make a time namespace", err)
+		return files, fail("container", "make a time namespace", err)
 	}
 	if err := forgetRights(start.ProcessLabel); err != nil {
-		return err
+		return files, err
 	}
-	return leaveFiles()
+	if start.IDs > 0 {
+		if files, err = mountKernelFiles(start); err != nil {
+			return files, err
+		}
+	}
+	return files, leaveFiles()
 }
 
 // enterTimeNamespace makes a time namespace, where the kernel has them, and enters it:
@@ -171,10 +176,12 @@ func attachImage() error {
 // protectDevices leaves the app no devices but those of the table, whatever nodes it
 // makes: each is a mount of its own, and all other places are mounted nodev. That
 // needs no device cgroup, which hosts have in two kinds.
-func protectDevices() error {
-	for _, d := range devices() {
-		if err := unix.Mount(d.path, d.path, "", unix.MS_BIND, ""); err != nil {
-			return fail("mount", "mount "+d.path, err)
+func protectDevices(start *proto.Start) error {
+	if start.IDs == 0 { // else they are mounts of the host's
+		for _, d := range devices() {
+			if err := unix.Mount(d.path, d.path, "", unix.MS_BIND, ""); err != nil {
+				return fail("mount", "mount "+d.path, err)
+			}
 		}
 	}
 	err := unix.Mount("", "/dev", "", unix.MS_REMOUNT|unix.MS_BIND|noSpecials, "")

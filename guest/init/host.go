@@ -23,14 +23,14 @@ func hostProcess() platform {
 
 // leaveFilesOnly takes the host's files from this process, in a mount namespace of its
 // own, and nothing else.
-func leaveFilesOnly(start *proto.Start) error {
+func leaveFilesOnly(start *proto.Start) (none kernelFiles, err error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return fail("host", "adopt orphans", err)
+		return none, fail("host", "adopt orphans", err)
 	}
 	if err := closeInherited(start); err != nil {
-		return fail("host", "close what was inherited", err)
+		return none, fail("host", "close what was inherited", err)
 	}
-	return leaveFiles()
+	return none, leaveFiles()
 }
 
 // killChildren kills all children of this process, and says whether there were any.

@@ -85,19 +85,14 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 	if err := mountImage(); err != nil {
 		return err
 	}
-	if err := mountAll(labelled(rootMounts(start), start.MountLabel)); err != nil {
-		return err
-	}
-	for _, dir := range []string{overlayDir + "/upper", overlayDir + "/work"} {
-		if err := unix.Mkdir(dir, 0o755); err != nil {
-			return fail("mount", "mkdir "+dir, err)
+	root := imageDir
+	if !start.PrivateImage {
+		if err := addLayer(start); err != nil {
+			return err
 		}
+		root = rootDir
 	}
-	layers := "lowerdir=" + imageDir + ",upperdir=" + overlayDir + "/upper,workdir=" + overlayDir + "/work"
-	if err := mountAll(labelled([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}, start.MountLabel)); err != nil {
-		return err
-	}
-	if err := unix.Chdir(rootDir); err != nil {
+	if err := unix.Chdir(root); err != nil {
 		return fail("mount", "enter the app's root", err)
 	}
 	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
@@ -107,17 +102,31 @@ func enterRoot(mountImage func() error, start *proto.Start) error {
 	return fail("mount", "change root", unix.Chroot("."))
 }
 
+// addLayer mounts the image with a writable layer over it on rootDir.
+func addLayer(start *proto.Start) error {
+	if err := mountAll(labelled(rootMounts(start), start.MountLabel)); err != nil {
+		return err
+	}
+	for _, dir := range []string{overlayDir + "/upper", overlayDir + "/work"} {
+		if err := unix.Mkdir(dir, 0o755); err != nil {
+			return fail("mount", "mkdir "+dir, err)
+		}
+	}
+	layers := "lowerdir=" + imageDir + ",upperdir=" + overlayDir + "/upper,workdir=" + overlayDir + "/work"
+	return mountAll(labelled([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}, start.MountLabel))
+}
+
 // populateRoot mounts and makes everything that an app finds in its root beside the
 // image. It runs inside that root, so that a symbolic link of the image
 // leads nowhere that the app could not reach.
 func (p platform) populateRoot(start *proto.Start) error {
 	unix.Umask(0) // modes below are meant as they stand
 	if !p.host {  // its /proc, /sys and /dev are among the volumes
-		if err := mountAll(labelled(appMounts(), start.MountLabel)); err != nil {
+		if err := p.mountSystem(start); err != nil {
 			return err
 		}
 		labelQueues(start)
-		if err := makeDevices(); err != nil {
+		if err := makeDevices(start); err != nil {
 			return err
 		}
 	}
@@ -136,7 +145,7 @@ func (p platform) populateRoot(start *proto.Start) error {
 	}
 	var flags uintptr
 	if p.shared {
-		if err := protectDevices(); err != nil {
+		if err := protectDevices(start); err != nil {
 			return err
 		}
 		flags |= unix.MS_NODEV
@@ -173,11 +182,13 @@ func devices() []device {
 	}
 }
 
-// makeDevices fills /dev.
-func makeDevices() error {
-	for _, d := range devices() {
-		if err := unix.Mknod(d.path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
-			return fail("mount", "make "+d.path, err)
+// makeDevices fills /dev. In a user namespace the devices are among the volumes.
+func makeDevices(start *proto.Start) error {
+	if start.IDs == 0 {
+		for _, d := range devices() {
+			if err := unix.Mknod(d.path, unix.S_IFCHR|0o666, int(unix.Mkdev(d.major, d.minor))); err != nil {
+				return fail("mount", "make "+d.path, err)
+			}
 		}
 	}
 	for _, l := range []link{

@@ -120,6 +120,13 @@ type Start struct {
 	// inherited one more descriptor, behind the volumes, that it keeps open to its end.
 	ProcessLabel, MountLabel string
 
+	// IDs says that the container has a user namespace, and how many user and group IDs there
+	// are in it, from 0 on. 1: root alone, whose supplementary groups cannot be changed. 0: the
+	// IDs are the host's.
+	IDs uint32
+	// PrivateImage says that the root image is this container's own copy, writable as it is.
+	PrivateImage bool
+
 	// WallClock is the time of day in nanoseconds since 1970. 0: leave the clock.
 	WallClock int64
 }
@@ -155,6 +162,8 @@ func (m *Start) fields(v fieldVisitor) {
 	v.string(&m.Seccomp)
 	v.string(&m.ProcessLabel)
 	v.string(&m.MountLabel)
+	v.uint32(&m.IDs)
+	v.bool(&m.PrivateImage)
 	v.int64(&m.WallClock)
 }
 

@@ -1,0 +1,72 @@
+package hostrun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/pod"
+)
+
+var errNoDelegation = errors.New("limits on memory and CPUs need a cgroup of version 2 that is yours: " +
+	"run clearrun by systemd-run --user --scope, or as root, or ask for tier vm (--vm)")
+
+// userHierarchies are the cgroups that a user who is not root may make: below one of version 2
+// that was delegated (cgroups(7)), as systemd does for each user. Without one, p has no limits.
+func userHierarchies(p *pod.Pod) (hierarchies, error) {
+	h := delegated(cgroupRoot, ownCgroups)
+	if h.v2 == "" {
+		return h, p.WithoutLimits(errNoDelegation)
+	}
+	return h, nil
+}
+
+const ownCgroups = "/proc/self/cgroup"
+
+// delegated looks for the highest cgroup that is the user's on the way to this process's own: there
+// the controllers are that the user was given, and this process can be moved from.
+func delegated(root, own string) hierarchies {
+	if !findHierarchies(root).pure {
+		return hierarchies{}
+	}
+	text, err := os.ReadFile(own)
+	if err != nil {
+		return hierarchies{}
+	}
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/")
+		if !ok {
+			continue
+		}
+		dir := root
+		for part := range strings.SplitSeq(path, "/") {
+			dir = filepath.Join(dir, part)
+			if writable(dir) && writable(filepath.Join(dir, "cgroup.procs")) {
+				return hierarchies{v2: dir, pure: true}
+			}
+		}
+	}
+	return hierarchies{}
+}
+
+func writable(path string) bool {
+	return unix.Faccessat(unix.AT_FDCWD, path, unix.W_OK, unix.AT_EACCESS) == nil
+}
+
+// take moves a process that the stage has started into the cgroup, which is one of version 2. It does
+// not start there, so that the image's files, which the stage has brought into memory, are the
+// user's and do not count against the app's limit.
+func (c *cgroup) take(pid int) error {
+	defer c.unlock()
+	for _, path := range c.paths {
+		if err := write(path, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+			return fmt.Errorf("enter cgroup: %w", err)
+		}
+	}
+	return nil
+}
