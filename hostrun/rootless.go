@@ -33,11 +33,10 @@ func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start
 	if err != nil {
 		return ExitFailure, err
 	}
-	group, err := groups.makeCgroup(p.Resources, false)
-	if err != nil {
+	how := "each block is checked as it is unpacked into memory, root hash " + p.RootFS.Info.RootHash.String()
+	if err := o.report(p, how, maps.enforcement()); err != nil {
 		return ExitFailure, err
 	}
-	defer group.remove()
 	start.IDs, start.PrivateImage = maps.count, true
 	start.Volumes = append(deviceVolumes(), start.Volumes...)
 	// PID 1 dies with the thread that started the stage (PR_SET_PDEATHSIG).
@@ -46,7 +45,7 @@ func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start
 	s := &stage{
 		files: []*os.File{p.RootFS.File()},
 		config: stageConfig{
-			Parent: os.Getpid(), Flags: namespaces(p), IDs: maps.count, Root: p.RootFS.Info, Overlay: start.OverlaySize,
+			Parent: os.Getpid(), Flags: namespaces(p), IDs: maps.count, Root: &p.RootFS.Info, Overlay: start.OverlaySize,
 			Label: lease.FileLabel(), Volumes: p.Volumes,
 		},
 	}
@@ -55,6 +54,11 @@ func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start
 		return ExitFailure, err
 	}
 	defer c.kill()
+	group, err := groups.makeCgroup(p.Resources, false)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer group.remove()
 	if err := group.take(c.process.Pid); err != nil {
 		return ExitFailure, err
 	}

@@ -65,7 +65,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
 	}
 	defer image.close()
-	if err := o.report(p, image); err != nil {
+	if err := o.report(p, image.how); err != nil {
 		return ExitFailure, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)

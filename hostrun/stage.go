@@ -43,7 +43,7 @@ type stageConfig struct {
 	Parent  int     // clearrun
 	Flags   uintptr // the namespaces of PID 1
 	IDs     uint32
-	Root    rootfs.Info
+	Root    *rootfs.Info
 	Overlay uint64 // room that the app has beside the image, in bytes
 	Label   string // SELinux's, of the root's files
 	Lease   bool   // that of the label follows the sockets
@@ -133,7 +133,7 @@ func (s *stageConfig) unpack(image *os.File) (*os.File, error) {
 		return nil, err
 	}
 	defer unix.Close(fs)
-	err = rootfs.Unpack(context.Background(), image, s.Root, root, rootfs.Unpacking{IDs: s.IDs})
+	err = rootfs.Unpack(context.Background(), image, *s.Root, root, rootfs.Unpacking{IDs: s.IDs})
 	if err == nil {
 		err = s.bound(fs, int(root.Fd()))
 	}

@@ -8,6 +8,8 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
+
+	"github.com/clearrun/clearrun/pod"
 )
 
 // idRange is a row of an ID map (user_namespaces(7)): count IDs from inside on are those of
@@ -60,6 +62,21 @@ func userMaps() (idMaps, error) {
 	maps := idMaps{uids: append(single.uids, uids...), gids: append(single.gids, gids...)}
 	maps.count = min(countIDs(maps.uids), countIDs(maps.gids))
 	return maps, nil
+}
+
+// userNamespace is the report's entry about who root of the container is.
+const userNamespace = "user-namespace"
+
+// enforcement is the report's entry about a rootless run.
+func (m idMaps) enforcement() pod.Enforcement {
+	e := pod.Enforcement{Name: userNamespace, State: pod.Enforced}
+	e.Detail = fmt.Sprintf("root is user %d, who runs this, and %d more IDs are of that user's ranges", m.uids[0].outside, m.count-1)
+	if m.count == 1 {
+		e.State = pod.Adjusted
+		e.Detail = fmt.Sprintf("root is user %d, who runs this and has no ranges of IDs (subuid(5), newuidmap(1)): all files of the image are root's, "+
+			"no app can run as another user, and the user's groups stay", m.uids[0].outside)
+	}
+	return e
 }
 
 func countIDs(ranges []idRange) (n uint32) {

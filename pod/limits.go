@@ -1,10 +1,10 @@
 package pod
 
-import "errors"
+import "fmt"
 
 // WithoutLimits takes back what the image asks for of memory and CPUs, where the runner can hold
-// it to nothing: why says so, with the remedy, and is what the report says of it. A limit that the
-// user has asked for is not taken back, but why is the error; so is a limit that a strict run must have.
+// it to nothing, nor to what every app is held to: why says so, with the remedy, and goes into the report. A limit
+// that the user has asked for is not taken back, but why is the error; so it is in a strict run.
 func (p *Pod) WithoutLimits(why error) error {
 	if p.asked {
 		return why
@@ -16,8 +16,9 @@ func (p *Pod) WithoutLimits(why error) error {
 			e.State, e.Detail = Unenforced, why.Error()
 		}
 	}
+	p.Enforcement = append(p.Enforcement, Enforcement{"limits", Unenforced, why.Error()})
 	if err := p.unenforced(); p.strict && err != nil {
-		return errors.Join(err, why)
+		return fmt.Errorf("%w (%w)", err, why)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ func fullStart() *Start {
 		MaskedPaths: []string{"/proc/keys"}, ReadOnlyPaths: []string{"/proc/sys"}, Seccomp: "\x06\x00",
 		Volumes: []Volume{{Target: "/data"}}, HostNetwork: true,
 		ProcessLabel: "u:r:p:s0:c1,c2", MountLabel: "u:r:f:s0:c1,c2",
+		IDs: 65537, PrivateImage: true,
 		WallClock: -1,
 	}
 }

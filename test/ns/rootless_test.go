@@ -32,7 +32,8 @@ func userLab(t *testing.T, tiers string) *lab {
 	if err := os.Chmod(l.exe, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err = filepath.WalkDir(l.dir, func(path string, _ fs.DirEntry, err error) error {
+	// The test's own folder, which only its owner may enter, is above.
+	err = filepath.WalkDir(filepath.Dir(l.dir), func(path string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, runner.Own(path))
 	})
 	if err != nil {
@@ -73,6 +74,12 @@ func TestRootless(t *testing.T) {
 		code, stdout, stderr := l.userRun(l.command("echo $(busybox id -u) $(busybox id -g); exit 7", tt.options...))
 		if code != tt.code || stdout != tt.stdout || !strings.Contains(stderr, tt.stderr) {
 			t.Errorf("%q: exit code %d, stdout %q, stderr %q; want %d, %q, %q", tt.options, code, stdout, stderr, tt.code, tt.stdout, tt.stderr)
+		}
+	}
+	_, _, stderr := l.userRun(l.command("true", "--ns", "--verbose"))
+	for _, want := range []string{"resource/memory is unenforced", "limits is unenforced", "user-namespace is enforced", "root-image is enforced: each block"} {
+		if !strings.Contains(stderr, "isolator "+want) {
+			t.Errorf("the report lacks %q: %s", want, stderr)
 		}
 	}
 	awaitNone(t, func() []string { return processesOf(t, runner) })
@@ -135,8 +142,9 @@ func processesOf(t *testing.T, u unprivileged.User) (found []string) {
 			continue
 		}
 		if uid := int(st.Uid); uid == u.ID || uid >= u.SubIDs && uid < u.SubIDs+1<<16 {
-			line, _ := os.ReadFile(dir + "/cmdline")
-			found = append(found, dir+": "+string(line))
+			if line, _ := os.ReadFile(dir + "/cmdline"); len(line) > 0 { // else it has ended, and waits to be reaped
+				found = append(found, dir+": "+string(line))
+			}
 		}
 	}
 	return found
