@@ -4,12 +4,6 @@
 //
 // It opens nothing itself, and forgets how to before the guest's first
 // instruction: see confine.
-//
-// GOMAXPROCS is given (package vmrun): Go need not look for limits of cgroups, through
-// all of the host's mounts, before main.
-//
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
 package main
 
 import (
