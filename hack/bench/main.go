@@ -63,6 +63,10 @@ func measure(build string, runs int, imagesOnly, nsOnly bool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("boot: %w", err)
 	}
+	sizes, err := lab.sizes()
+	if err != nil {
+		return "", fmt.Errorf("sizes: %w", err)
+	}
 	start, err := lab.start(runs)
 	if err != nil {
 		return "", fmt.Errorf("time starts: %w", err)
@@ -71,8 +75,8 @@ func measure(build string, runs int, imagesOnly, nsOnly bool) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("containers: %w", err)
 	}
-	table, err := lab.table(boot, start)
-	return table + "\n" + containers.table() + "\n" + imageTable(images), err
+	table, err := lab.table(boot, start, sizes)
+	return table + "\n" + sizesTable(sizes) + "\n" + containers.table() + "\n" + imageTable(images), err
 }
 
 // imageTurns is how many starts are timed for one turn of images, which takes longer.

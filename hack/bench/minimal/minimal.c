@@ -1,5 +1,6 @@
-// The least that a KVM monitor has to do, to compare ours with: open /dev/kvm, make a VM
-// of 128 MiB with one vCPU in 64-bit mode, copy an ELF's first segment into it, and run
+// The least that a KVM monitor of Linux guests has to do, to compare ours with: open /dev/kvm,
+// make a VM of 128 MiB with interrupt controllers and one vCPU, which has the host's CPUID and
+// is in 64-bit mode, copy an ELF's first segment into it, and run
 // it to its write to port 0x64, the reset that ends it. What it writes to the serial port goes to
 // standard output. No other device, no confinement.
 #include <elf.h>
@@ -69,7 +70,14 @@ int main(int argc, char **argv)
 		err(1, "mmap");
 	struct kvm_userspace_memory_region region = {.memory_size = MEMORY, .userspace_addr = (uintptr_t)memory};
 	call(vm, KVM_SET_USER_MEMORY_REGION, &region, "KVM_SET_USER_MEMORY_REGION");
+	uint64_t identity = 0xfffbc000;
+	call(vm, KVM_SET_TSS_ADDR, (void *)0xfffbd000, "KVM_SET_TSS_ADDR");
+	call(vm, KVM_SET_IDENTITY_MAP_ADDR, &identity, "KVM_SET_IDENTITY_MAP_ADDR");
+	call(vm, KVM_CREATE_IRQCHIP, 0, "KVM_CREATE_IRQCHIP");
 	int vcpu = call(vm, KVM_CREATE_VCPU, 0, "KVM_CREATE_VCPU");
+	static struct { struct kvm_cpuid2 head; struct kvm_cpuid_entry2 entries[256]; } cpuid = {.head.nent = 256};
+	call(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid, "KVM_GET_SUPPORTED_CPUID");
+	call(vcpu, KVM_SET_CPUID2, &cpuid, "KVM_SET_CPUID2");
 	int size = call(kvm, KVM_GET_VCPU_MMAP_SIZE, 0, "KVM_GET_VCPU_MMAP_SIZE");
 	struct kvm_run *run = mmap(0, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	if (run == MAP_FAILED)
