@@ -49,15 +49,21 @@ func namespaces(p *pod.Pod) uintptr {
 	return flags
 }
 
+// birth is where PID 1 starts.
+type birth struct {
+	group *cgroup
+	user  *userNS // nil: in the host's
+}
+
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, group *cgroup) (*container, error) {
+func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, born birth) (*container, error) {
 	c, theirs, err := newContainer(p)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(theirs)
-	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts), group); err != nil {
+	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts), born); err != nil {
 		c.closeConns()
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
@@ -84,7 +90,7 @@ func newContainer(p *pod.Pod) (_ *container, theirs []*os.File, err error) {
 
 // start runs PID 1 from memory: an app that gets hold of /proc/1/exe cannot change the
 // file that other containers start from.
-func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, group *cgroup) error {
+func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, born birth) error {
 	exe, err := b.Executable(bundle.Init)
 	if err != nil {
 		return err
@@ -111,7 +117,11 @@ func (c *container) start(b *bundle.Bundle, flags uintptr, files []*os.File, gro
 		// The end of its connections tells it, and it ends the others first.
 		cmd.SysProcAttr.Pdeathsig = 0
 	}
-	if err := group.start(cmd); err != nil {
+	born.user.apply(cmd.SysProcAttr)
+	if err := born.group.start(cmd); err != nil {
+		if born.user != nil {
+			err = userNamespaceError(err)
+		}
 		return err
 	}
 	c.process = cmd.Process

@@ -32,13 +32,13 @@ func (o Options) label(p *pod.Pod, start *proto.Start) (*label.Lease, error) {
 
 // startLabelled starts PID 1 with the lease, which it keeps for as long as it lives, and
 // with sockets that bear the container's label. The caller stays on its thread.
-func startLabelled(b *bundle.Bundle, p *pod.Pod, inherited []*os.File, lease *label.Lease, group *cgroup) (*container, error) {
+func startLabelled(b *bundle.Bundle, p *pod.Pod, inherited []*os.File, lease *label.Lease, born birth) (*container, error) {
 	if lease.ProcessLabel() == "" {
-		return startContainer(b, p, inherited, group)
+		return startContainer(b, p, inherited, born)
 	}
 	if err := lease.LabelSockets(); err != nil {
 		return nil, fmt.Errorf("label the sockets of PID 1: %w", err)
 	}
 	defer label.UnlabelSockets()
-	return startContainer(b, p, append(inherited, lease.File()), group)
+	return startContainer(b, p, append(inherited, lease.File()), born)
 }

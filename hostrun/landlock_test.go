@@ -19,7 +19,7 @@ func TestLandlockKeepsFilesAway(t *testing.T) {
 		t.Skip("this kernel has no Landlock")
 	}
 	dir, secrets := t.TempDir(), t.TempDir()
-	if err := os.WriteFile(filepath.Join(secrets, "secret"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(secrets, "secret"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	host, err := os.Open(secrets)

@@ -42,7 +42,7 @@ var shared struct {
 // image is the test's ACI, a file.
 func setUp(t *testing.T) (aci string) {
 	t.Helper()
-	dir := os.Getenv(rootlessDir)
+	dir := os.Getenv(rootlessDir) // of root as well, in TestUserNamespace
 	if os.Geteuid() != 0 && dir == "" {
 		t.Skip("needs root, which tests users without its rights, too (TestRootless)")
 	}
@@ -142,6 +142,9 @@ func openPod(t *testing.T, path, policy string, o pod.Overrides) *pod.Pod {
 	keys, err := trust.OpenKeyring(filepath.Join(shared.dir, "trust.d"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.UserNS == "" && strings.Contains(policy, "[ns]") {
+		o.UserNS = os.Getenv(userNSVariable)
 	}
 	p, err := pod.Open(context.Background(), pod.Options{Path: path, Store: shared.store, Keyring: keys, Policy: rules, Overrides: o})
 	if err != nil {

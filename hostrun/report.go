@@ -11,15 +11,15 @@ import (
 
 // report tells what this host does for the run beside what the image's isolators ask for,
 // before there is an app.
-func (o Options) report(p *pod.Pod, howVerified string, more ...pod.Enforcement) error {
+func (o Options) report(p *pod.Pod, howVerified string, root interface{ enforcement() pod.Enforcement }) error {
 	if o.Report == nil {
 		return nil
 	}
 	entries := []pod.Enforcement{{Name: pod.RootImage, State: pod.Enforced, Detail: howVerified}}
 	if p.Verdict.Tier() == trust.TierNS {
-		entries = append(entries, landlock(Landlock(), p.App.Capabilities.Has(unix.CAP_SYS_ADMIN)))
+		entries = append(entries, landlock(Landlock(), p.App.Capabilities.Has(unix.CAP_SYS_ADMIN)), root.enforcement())
 	}
-	return o.Report(append(entries, more...))
+	return o.Report(entries)
 }
 
 // landlockScopes is the version of Landlock's ABI from which on it is about signals and

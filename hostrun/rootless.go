@@ -25,6 +25,9 @@ import (
 // prepare is done by a stage, clearrun itself as root of a new user namespace (stage.go), which
 // ends when it has started PID 1. That is then this process's own child, as for root.
 func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start, lease *label.Lease) (int, error) {
+	if p.UserNamespace == pod.UserNamespaceHost {
+		return ExitFailure, errors.New("--userns host needs root: a user's containers have user namespaces in any case; leave it out")
+	}
 	maps, err := userMaps()
 	if err != nil {
 		return ExitFailure, err
@@ -34,7 +37,7 @@ func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start
 		return ExitFailure, err
 	}
 	how := "each block is checked as it is unpacked into memory, root hash " + p.RootFS.Info.RootHash.String()
-	if err := o.report(p, how, maps.enforcement()); err != nil {
+	if err := o.report(p, how, maps); err != nil {
 		return ExitFailure, err
 	}
 	start.IDs, start.PrivateImage = maps.count, true

@@ -32,7 +32,7 @@ const (
 // others are about limits, tier host, and EROFS.
 var rootlessTests = []string{
 	"TestStreamsStayApart", "TestStdinIsCarried", "TestHowTheAppEnds", "TestSurroundings", "TestTerminal",
-	"TestSignalReachesTheApp", "TestContextEndsTheContainer", "TestChangedImageDoesNotRun", "TestRefusals", "TestUserIDs", "TestUserRoot",
+	"TestSignalReachesTheApp", "TestContextEndsTheContainer", "TestChangedImageDoesNotRun", "TestRefusals", "TestUserIDs", "TestUserRoot", "TestUserMappedRoot",
 	"TestNoDescriptorLeaks", "TestEscapes", "TestSymlinkedMountTargets",
 	"TestVolumes", "TestReplacedSource", "TestVolumeTargets", "TestHostNetwork",
 	"TestLandlockKeepsFilesAway", "TestLandlockKeepsAbstractSocketsAway", "TestLandlockLetsAppsWork",
@@ -44,6 +44,12 @@ func TestRootless(t *testing.T) {
 		t.Skip("needs root, to become a user with ranges of IDs")
 	}
 	asUser(t, true, rootlessTests...)
+}
+
+func TestUserMappedRoot(t *testing.T) {
+	asked(t)
+	probed(t, pod.Overrides{CapAdd: []string{"ALL"}}, "mapped-root")
+	probed(t, pod.Overrides{CapAdd: []string{"ALL"}, Network: "host"}, "mapped-root")
 }
 
 // TestRootlessWithoutRanges runs what an app can have whose user namespace has one ID.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -60,12 +61,17 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if rootless {
 		return o.runRootless(ctx, p, start, lease)
 	}
+	user, err := newUserNS(p)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer user.close()
 	image, err := openImage(p.RootFS.File(), p.RootFS.Info, p.RootFS.FSVerity, lease.FileLabel())
 	if err != nil {
 		return ExitFailure, fmt.Errorf("root image %s: %w", p.RootFS.Path, err)
 	}
 	defer image.close()
-	if err := o.report(p, image.how); err != nil {
+	if err := o.report(p, image.how, user); err != nil {
 		return ExitFailure, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -73,12 +79,19 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	defer image.guard(func() {
 		cancel(fmt.Errorf("root image %s: somebody is about to write to it, and the container was ended", p.RootFS.Path))
 	})()
-	return run(ctx, p, o, start, image, lease)
+	return run(ctx, p, o, start, prepared{image, lease, user})
 }
 
 var errNotRoot = errors.New("tier host needs root: run clearrun by sudo, or ask for tier ns (--ns) or vm (--vm), where the policy allows it")
 
-func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *image, lease *label.Lease) (int, error) {
+// prepared is what a run of root's has got before there are processes.
+type prepared struct {
+	image *image
+	lease *label.Lease
+	user  *userNS // nil: there is none
+}
+
+func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepared) (int, error) {
 	host := p.Verdict.Tier() == trust.TierHost
 	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
@@ -100,9 +113,29 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, image *
 		return ExitFailure, err
 	}
 	defer group.remove()
-	c, err := startLabelled(o.Bundle, p, append([]*os.File{image.mount}, volumes...), lease, group)
+	inherited := append([]*os.File{x.image.mount}, volumes...)
+	if x.user != nil {
+		devices, err := openDevices()
+		if err != nil {
+			return ExitFailure, err
+		}
+		defer closeAll(devices)
+		inherited = slices.Concat(inherited[:1], devices, volumes, []*os.File{x.user.lease})
+		x.user.tell(start)
+	}
+	c, err := startLabelled(o.Bundle, p, inherited, x.lease, birth{group, x.user})
 	if err != nil {
 		return ExitFailure, err
+	}
+	defer c.kill() // a cgroup with processes stays
+	if x.user != nil {
+		names := []string{"root image " + p.RootFS.Path}
+		for _, v := range p.Volumes {
+			names = append(names, "volume "+v.String())
+		}
+		if err := x.user.mapMounts(c.process.Pid, append([]*os.File{x.image.mount}, volumes...), names); err != nil {
+			return ExitFailure, err
+		}
 	}
 	return o.attend(ctx, p, start, c, group)
 }

@@ -40,6 +40,8 @@ type Overrides struct {
 	Network string        // as ParseNetwork reads it; empty: the tier's default
 	Label   label.Options // SELinux; no RequireSELinux: that is the policy's
 
+	UserNS string // host or auto; empty: the tier's default
+
 	Volumes []Volume // Source is made absolute
 
 	// Strict refuses an image with an isolator that is not enforced.
@@ -91,6 +93,9 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		return fail(err)
 	}
 	if p.Network, err = chooseNetwork(o.Network, verdict.Tier()); err != nil {
+		return fail(err)
+	}
+	if p.UserNamespace, err = chooseUserNamespace(o.UserNS, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if p.Volumes, err = resolveVolumes(o.Volumes, verdict.Tier()); err != nil {

@@ -22,7 +22,9 @@ type Pod struct {
 	App       App
 	Resources Resources
 	Network   Network
-	Volumes   []Volume
+	// UserNamespace is what the user wants; tier ns alone knows it.
+	UserNamespace UserNamespace
+	Volumes       []Volume
 	// ReadOnlyRoot gives the app no writable layer.
 	ReadOnlyRoot bool
 	// Label is what the user wants of the SELinux label.

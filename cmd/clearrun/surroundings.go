@@ -10,12 +10,14 @@ import (
 // surroundings are the options about what an app shares with the host.
 type surroundings struct {
 	network string
+	userNS  string
 	volumes []string
 	secOpts []string
 }
 
 func (o *surroundings) addTo(f *pflag.FlagSet) {
 	f.StringVar(&o.network, "network", "", "none or host (default: none; at tier host: host)")
+	f.StringVar(&o.userNS, "userns", "", "auto: root of the container is nobody on the host, by a range of IDs that no other has; host: root is root (default for root; tier ns)")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "show the app a directory or file of the host, HOST-DIR:CONTAINER-DIR[:ro|rw]")
 	f.StringArrayVar(&o.secOpts, "security-opt", nil, "SELinux label of the app, or of its VM, as in docker: label=type:T, label=level:s0:cA,cB, label=user:U, label=role:R or label=disable")
 	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
@@ -31,7 +33,7 @@ func (o *surroundings) apply(v *pod.Overrides) (err error) {
 	if v.Label, err = label.Parse(o.secOpts); err != nil {
 		return err
 	}
-	v.Network = o.network
+	v.Network, v.UserNS = o.network, o.userNS
 	for _, s := range o.volumes {
 		volume, err := pod.ParseVolume(s)
 		if err != nil {

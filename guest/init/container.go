@@ -103,6 +103,9 @@ func closeInherited(start *proto.Start) error {
 	if start.ProcessLabel != "" {
 		end++ // the lease of its categories
 	}
+	if start.IDs > 0 && !start.PrivateImage {
+		end++ // that of its IDs
+	}
 	if err := unix.CloseRange(uint(end), math.MaxUint32, 0); err != nil {
 		return err
 	}

@@ -113,6 +113,9 @@ func addLayer(start *proto.Start) error {
 		}
 	}
 	layers := "lowerdir=" + imageDir + ",upperdir=" + overlayDir + "/upper,workdir=" + overlayDir + "/work"
+	if start.IDs > 0 {
+		layers += ",userxattr" // what a user namespace may set
+	}
 	return mountAll(labelled([]mount{{"overlay", rootDir, "overlay", 0, layers, false}}, start.MountLabel))
 }
 

@@ -26,8 +26,9 @@ var mayImport = map[string][]string{
 	"vmrun/bootlab": {"vmm/launch", "vmrun/bzimage"},
 
 	// Tiers ns and host.
-	"hostrun":         {"hostrun/label", "hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
-	"hostrun/label":   {},
+	"hostrun":         {"hostrun/label", "hostrun/slots", "hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
+	"hostrun/label":   {"hostrun/slots"},
+	"hostrun/slots":   {},
 	"hostrun/seccomp": {},
 	"hostrun/probe":   {},
 

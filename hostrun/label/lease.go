@@ -195,7 +195,7 @@ func hostPool(dir string) (Pool, error) {
 }
 
 func (p Pool) usable() bool {
-	f, err := os.OpenFile(p.path, os.O_RDWR, 0)
+	f, err := os.OpenFile(p.Path, os.O_RDWR, 0)
 	if err != nil {
 		return false
 	}

@@ -154,7 +154,7 @@ func TestPairsComeUpLate(t *testing.T) {
 		seen[pair] = true
 	}
 	for _, garbage := range []string{"", "x", "\xff\xff\xff\xff\xff\xff\xff\xff\xff"} {
-		if err := os.WriteFile(pool.path, []byte(garbage), 0o600); err != nil {
+		if err := os.WriteFile(pool.Path, []byte(garbage), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, f, err := pool.next(); err != nil {

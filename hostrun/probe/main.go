@@ -37,6 +37,7 @@ var probes = []struct {
 	{"init-has-no-rights", initHasNoRights},
 	{"user-namespaces", userNamespaces},
 	{"mounts", mounts},
+	{"mapped-root", mappedRoot},
 	{"devices", devices},
 	{"kmsg", kmsg},
 	{"keyrings", keyrings},

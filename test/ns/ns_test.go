@@ -283,7 +283,7 @@ func TestIsolatorsAreReported(t *testing.T) {
 	if err := json.Unmarshal(data, &report); err != nil {
 		t.Fatal(err)
 	}
-	if len(report.Isolators) != 4 || report.Isolators[2].Name != "root-image" || report.Isolators[3].Name != "landlock" || report.Tier != "ns" || report.Isolators[0].State != "enforced" || report.Isolators[1].State != "unenforced" {
+	if len(report.Isolators) != 5 || report.Isolators[4].Name != "user-namespace" || report.Isolators[2].Name != "root-image" || report.Isolators[3].Name != "landlock" || report.Tier != "ns" || report.Isolators[0].State != "enforced" || report.Isolators[1].State != "unenforced" {
 		t.Errorf("%s", data)
 	}
 	out, err = l.command("true", "--strict").CombinedOutput()
