@@ -42,7 +42,7 @@ func findHierarchies(root string) hierarchies {
 	if unified := filepath.Join(root, "unified"); magic(unified) == unix.CGROUP2_SUPER_MAGIC {
 		h.v2 = unified
 	}
-	for _, controller := range []string{"memory", "cpu", "pids"} {
+	for _, controller := range []string{"memory", "cpu", "pids", blkio} {
 		if dir := filepath.Join(root, controller); magic(dir) == unix.CGROUP_SUPER_MAGIC {
 			h.v1[controller] = dir
 		}
@@ -85,18 +85,20 @@ func makeCgroup(r pod.Resources, host bool) (*cgroup, error) {
 }
 
 func (h hierarchies) makeCgroup(r pod.Resources, host bool) (_ *cgroup, err error) {
-	lock, err := h.lock()
+	all := h
+	h = h.withIO(r.IO != nil)
+	lock, err := h.lock(r.IO != nil)
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
 	if lock == nil {
-		if r.MemoryBytes != 0 || r.CPUs != 0 {
+		if r != (pod.Resources{}) {
 			return nil, errors.New("no cgroups are mounted at " + cgroupRoot +
-				", so that limits on memory and CPUs cannot be kept: mount them, or ask for tier vm (--vm)")
+				", so that limits on memory, CPUs and devices cannot be kept: mount them, or ask for tier vm (--vm)")
 		}
 		return &cgroup{}, nil
 	}
-	h.sweep()
+	all.sweep()
 	c := &cgroup{paths: map[string]string{}, pure: h.pure, lock: lock}
 	defer func() {
 		if err != nil {
@@ -135,22 +137,22 @@ func (c *cgroup) unlock() {
 
 // lock makes the parents and takes the lock that keeps sweeps from new cgroups without
 // a process yet. It is nil where there are no cgroups.
-func (h hierarchies) lock() (*os.File, error) {
+func (h hierarchies) lock(io bool) (*os.File, error) {
 	var lock *os.File
-	for _, controller := range []string{"", "memory", "cpu", "pids"} {
+	for _, controller := range []string{"", "memory", "cpu", "pids", blkio} {
 		dir, ok := h.dirs()[controller]
 		if !ok {
 			continue
 		}
 		if controller == "" && h.pure {
-			h.delegate(dir)
+			h.delegate(dir, io)
 		}
 		parent := filepath.Join(dir, cgroupParent)
 		if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
 		if controller == "" && h.pure {
-			h.delegate(parent)
+			h.delegate(parent, io)
 		}
 		if lock != nil {
 			continue
@@ -169,8 +171,12 @@ func (h hierarchies) lock() (*os.File, error) {
 
 // delegate lets the children of a cgroup of version 2 have limits. Whether it worked
 // shows when a limit is set.
-func (hierarchies) delegate(dir string) {
-	for _, controller := range []string{"memory", "cpu", "pids"} {
+func (hierarchies) delegate(dir string, io bool) {
+	controllers := []string{"memory", "cpu", "pids"}
+	if io {
+		controllers = append(controllers, "io")
+	}
+	for _, controller := range controllers {
 		_ = write(dir, "cgroup.subtree_control", "+"+controller)
 	}
 }
@@ -199,6 +205,7 @@ type setting struct {
 	controller, v1, v2 string // file names; "" where there is none
 	v1Value, v2Value   string
 	optional           bool
+	fleeting           bool // its device may be gone meanwhile
 }
 
 // cpuPeriod is the kernel's default, in microseconds.
@@ -206,27 +213,31 @@ const cpuPeriod = 100_000
 
 func settings(r pod.Resources) []setting {
 	pids := strconv.Itoa(defaultPIDs)
-	list := []setting{{"pids", "pids.max", "pids.max", pids, pids, true}}
+	list := []setting{{"pids", "pids.max", "pids.max", pids, pids, true, false}}
 	if r.MemoryBytes != 0 {
 		n := strconv.FormatUint(r.MemoryBytes, 10)
 		list = append(list,
-			setting{"memory", "memory.limit_in_bytes", "memory.max", n, n, false},
+			setting{"memory", "memory.limit_in_bytes", "memory.max", n, n, false, false},
 			// No swap, as in a VM; the files are missing where there is none.
-			setting{"memory", "memory.memsw.limit_in_bytes", "memory.swap.max", n, "0", true})
+			setting{"memory", "memory.memsw.limit_in_bytes", "memory.swap.max", n, "0", true, false})
 	}
 	if r.CPUs != 0 {
 		quota := strconv.Itoa(r.CPUs * cpuPeriod)
 		period := strconv.Itoa(cpuPeriod)
 		list = append(list,
-			setting{"cpu", "cpu.cfs_period_us", "", period, "", false},
-			setting{"cpu", "cpu.cfs_quota_us", "cpu.max", quota, quota + " " + period, false})
+			setting{"cpu", "cpu.cfs_period_us", "", period, "", false, false},
+			setting{"cpu", "cpu.cfs_quota_us", "cpu.max", quota, quota + " " + period, false, false})
 	}
 	return list
 }
 
 // limit writes the limits, before there is anyone to exceed them.
 func (c *cgroup) limit(r pod.Resources) error {
-	for _, s := range settings(r) {
+	io, err := ioSettings(r.IO)
+	if err != nil {
+		return err
+	}
+	for _, s := range append(settings(r), io...) {
 		path, ok := c.paths[s.controller]
 		file, value := s.v1, s.v1Value
 		if c.pure {
@@ -240,11 +251,19 @@ func (c *cgroup) limit(r pod.Resources) error {
 		if ok {
 			err = write(path, file, value)
 		}
-		if err != nil && !s.optional {
-			return fmt.Errorf("limit %s by a cgroup: %w: this host lets clearrun set no such limit; ask for tier vm (--vm)", s.controller, err)
+		if err != nil && !s.optional && !(s.fleeting && errors.Is(err, unix.ENODEV)) {
+			return fmt.Errorf("limit %s by a cgroup: %w: %s", s.controller, err, remedy(s.controller))
 		}
 	}
-	return nil
+	return c.weigh(r.IO)
+}
+
+// remedy is for who asks for a limit that the host does not keep.
+func remedy(controller string) string {
+	if controller == blkio {
+		return "this host lets clearrun set no such limit; leave it out"
+	}
+	return "this host lets clearrun set no such limit; ask for tier vm (--vm)"
 }
 
 // oomKilled reports whether the kernel has killed any process of the cgroup for want

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -50,7 +51,7 @@ func UserIDs() uint32 {
 	return maps.count
 }
 
-// Limits names those of memory, cpu and pids that cgroups of this host can keep.
+// Limits names those of memory, cpu, pids and io that cgroups of this host can keep.
 func Limits() []string {
 	h := findHierarchies(cgroupRoot)
 	if os.Geteuid() != 0 {
@@ -63,7 +64,7 @@ func Limits() []string {
 			return nil
 		}
 		for _, name := range strings.Fields(string(has)) {
-			if name == "memory" || name == "cpu" || name == "pids" {
+			if slices.Contains([]string{"memory", "cpu", "pids", "io"}, name) {
 				names = append(names, name)
 			}
 		}
@@ -73,6 +74,9 @@ func Limits() []string {
 		if _, ok := h.v1[controller]; ok {
 			names = append(names, controller)
 		}
+	}
+	if _, ok := h.v1[blkio]; ok {
+		names = append(names, "io")
 	}
 	return names
 }

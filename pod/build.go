@@ -28,6 +28,9 @@ type Overrides struct {
 	MemoryBytes uint64
 	CPUs        int
 
+	DeviceLimits []DeviceLimit // as ParseDeviceLimit reads them
+	IOWeight     int
+
 	CapAdd, CapDrop []string // names, or ALL; add first, then drop
 	NoNewPrivileges bool     // true switches it on; the image's own true stays
 	Rlimits         []Rlimit
@@ -80,13 +83,16 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
 		Label:        o.Label,
-		asked:        o.MemoryBytes != 0 || o.CPUs != 0,
+		asked:        o.MemoryBytes != 0 || o.CPUs != 0 || o.IOWeight != 0 || len(o.DeviceLimits) > 0,
 		strict:       o.Strict,
 	}
 	if p.Hostname, err = hostname(meta.Name, o.Hostname, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if err := p.Resources.override(o); err != nil {
+		return fail(err)
+	}
+	if p.Resources.IO, err = limitIO(iso, o, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if p.App, err = mergeApp(meta, app, iso, o); err != nil {

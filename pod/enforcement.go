@@ -50,6 +50,10 @@ func (p *Pod) enforcement(isolators []image.Isolator, iso isolation) []Enforceme
 			if fractional(i.Value) {
 				e.State = Adjusted
 			}
+		case isolatorIOBytes:
+			e.State, e.Detail = p.ioEnforcement(iso.ioBytes, FormatSize(iso.ioBytes))
+		case isolatorIOOps:
+			e.State, e.Detail = p.ioEnforcement(iso.ioOps, fmt.Sprintf("%d operations", iso.ioOps))
 		case isolatorRetain, isolatorRemove:
 			e.State, e.Detail = compare(iso.capabilities, p.App.Capabilities), "all that the app can hold: "+p.App.Capabilities.String()
 		case isolatorNoNewPrivs:

@@ -17,6 +17,8 @@ import (
 const (
 	isolatorMemory     = "resource/memory"
 	isolatorCPU        = "resource/cpu"
+	isolatorIOBytes    = "resource/block-bandwidth"
+	isolatorIOOps      = "resource/block-iops"
 	isolatorNoNewPrivs = "os/linux/no-new-privileges"
 	isolatorRetain     = "os/linux/capabilities-retain-set"
 	isolatorRemove     = "os/linux/capabilities-remove-set"
@@ -26,6 +28,7 @@ const (
 type isolation struct {
 	memory          uint64 // bytes; 0: nothing asked for
 	cpus            int    // whole CPUs; 0: nothing asked for
+	ioBytes, ioOps  uint64 // per second; 0: nothing asked for
 	capabilities    CapabilitySet
 	noNewPrivileges bool
 	seccomp         *seccomp.Restriction
@@ -45,9 +48,13 @@ func isolate(isolators []image.Isolator, base CapabilitySet) (isolation, error) 
 		var err error
 		switch i.Name {
 		case isolatorMemory:
-			iso.memory, err = memoryLimit(i.Value)
+			iso.memory, err = wholeLimit(i.Value)
 		case isolatorCPU:
 			iso.cpus, err = cpuLimit(i.Value)
+		case isolatorIOBytes:
+			iso.ioBytes, err = wholeLimit(i.Value)
+		case isolatorIOOps:
+			iso.ioOps, err = wholeLimit(i.Value)
 		case isolatorNoNewPrivs:
 			err = json.Unmarshal(i.Value, &iso.noNewPrivileges)
 		case isolatorRetain:
@@ -81,8 +88,8 @@ func capabilitySet(value json.RawMessage) (CapabilitySet, error) {
 	return ParseCapabilities(v.Set...)
 }
 
-// memoryLimit returns bytes, rounded up.
-func memoryLimit(value json.RawMessage) (uint64, error) {
+// wholeLimit returns bytes, or what else is counted, rounded up.
+func wholeLimit(value json.RawMessage) (uint64, error) {
 	q, err := limitOf(value)
 	if err != nil || q == nil {
 		return 0, err

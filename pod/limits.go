@@ -1,8 +1,11 @@
 package pod
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
-// WithoutLimits takes back what the image asks for of memory and CPUs, where the runner can hold
+// WithoutLimits takes back what the image asks for of memory, CPUs and block devices, where the runner can hold
 // it to nothing, nor to what every app is held to: why says so, with the remedy, and goes into the report. A limit
 // that the user has asked for is not taken back, but why is the error; so it is in a strict run.
 func (p *Pod) WithoutLimits(why error) error {
@@ -12,7 +15,7 @@ func (p *Pod) WithoutLimits(why error) error {
 	p.Resources = Resources{}
 	for i := range p.Enforcement {
 		e := &p.Enforcement[i]
-		if (e.Name == isolatorMemory || e.Name == isolatorCPU) && e.Detail != noLimit {
+		if slices.Contains([]string{isolatorMemory, isolatorCPU, isolatorIOBytes, isolatorIOOps}, e.Name) && e.Detail != noLimit {
 			e.State, e.Detail = Unenforced, why.Error()
 		}
 	}

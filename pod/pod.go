@@ -42,6 +42,8 @@ type Pod struct {
 type Resources struct {
 	MemoryBytes uint64 // 0: the runner's default
 	CPUs        int    // whole CPUs; 0: the runner's default
+	// IO bounds the use of block devices; nil: nothing does.
+	IO *IOLimits
 }
 
 // Permits reports whether the Verdict is about this very root filesystem.

@@ -50,6 +50,7 @@ type runOptions struct {
 	verbose           bool
 	isolation
 	surroundings
+	blockIO
 	stats, kernelArgs string
 	given             []string // on the command line, for the decision log
 }
@@ -80,6 +81,7 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	f.BoolVar(&o.verbose, "verbose", false, "say what was verified and what takes time")
 	o.isolation.addTo(f)
 	o.surroundings.addTo(f)
+	o.blockIO.addTo(f)
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)
@@ -194,6 +196,9 @@ func (o *runOptions) overrides(args []string) (pod.Overrides, error) {
 			return v, fmt.Errorf("--memory %s: want 64M to 64G", o.memory)
 		}
 		v.MemoryBytes = n
+	}
+	if err := o.blockIO.apply(&v); err != nil {
+		return v, err
 	}
 	return v, o.surroundings.apply(&v)
 }

@@ -24,7 +24,7 @@ func TestHost(t *testing.T) {
 		},
 		Disks: []string{makeDisk(t)},
 	}.Run(t)
-	vm.Want(t, 24)
+	vm.Want(t, 27)
 }
 
 // makeDisk makes a file system with fs-verity.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -44,4 +45,25 @@ func cgroupFile(name string) string {
 		return err.Error()
 	}
 	return strings.TrimSpace(string(text))
+}
+
+// blockDevices limits what containers do to the disk, and runs hostrun's own tests of that.
+func blockDevices() error {
+	c, err := start(memoryStore, "true", "--ns", "--device-read-bps", disk+":1m", "--device-write-iops", disk+":50", "--blkio-weight", "505")
+	if err != nil {
+		return err
+	}
+	limits, weight := cgroupFile("io.max"), cgroupFile("io.weight")
+	inside.Report("block devices: limits", strings.HasSuffix(limits, " rbps=1048576 wbps=max riops=max wiops=50") && weight == "default 5000", limits+" "+weight)
+	_, code, err := c.end()
+	if err != nil {
+		return err
+	}
+	_, refused := start(memoryStore, "true", "--ns", "--device-read-bps", "/dev/null:1m")
+	inside.Report("block devices: exit code, and no device", code == 0 && refused != nil && strings.Contains(refused.Error(), "/dev/null: it is not a block device"), quoted(code, refused))
+	cmd := exec.Command("/bin/hostrun.test", "-test.v", "-test.run", "^TestIO")
+	cmd.Env = append(os.Environ(), "TMPDIR="+diskDir)
+	out, err := cmd.CombinedOutput()
+	inside.Report("hostrun's tests of block devices", err == nil && strings.Count(string(out), "--- PASS") == 4, quoted(err, string(out)))
+	return nil
 }

@@ -29,6 +29,7 @@ func checks() error {
 		{"dm-verity", dmVerity},
 		{"fs-verity", fsVerity},
 		{"cgroups", cgroups},
+		{"block devices", blockDevices},
 	} {
 		if err := part.run(); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
