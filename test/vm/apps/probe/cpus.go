@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -9,10 +10,42 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpus prints how many CPUs the process may run on.
+// cpus prints how many CPUs the process may run on, once the kernel has spread it over
+// two of them.
 func cpus([]string) error {
+	if err := spread(); err != nil {
+		return err
+	}
 	_, err := fmt.Println(runtime.NumCPU())
 	return err
+}
+
+// spread has two threads compute, bound to no CPU, until one finds the other on another CPU
+// than itself. It does not return if the kernel leaves both where they began.
+func spread() error {
+	var on [2]atomic.Int64 // a thread's CPU and one; 0 before it is known
+	var apart atomic.Bool
+	var errs [len(on)]error
+	var all sync.WaitGroup
+	for i := range on {
+		all.Go(func() {
+			runtime.LockOSThread() // and never unlocked, as below
+			for !apart.Load() {
+				cpu, err := currentCPU()
+				if err != nil {
+					errs[i] = err
+					apart.Store(true)
+					return
+				}
+				on[i].Store(int64(cpu) + 1)
+				if other := on[1-i].Load(); other != 0 && other != int64(cpu)+1 {
+					apart.Store(true)
+				}
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs[:]...)
 }
 
 // Thread is one that was bound to a CPU.
