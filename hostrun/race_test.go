@@ -43,7 +43,7 @@ func TestVolumeSourceRace(t *testing.T) {
 	opened, refused := 0, 0
 	const enough, most = 50, 20_000
 	for try := 0; try < most && (opened < enough || refused < enough); try++ {
-		mount, err := openVolume(pod.Volume{Source: dir + "/a/b", Target: "/x"})
+		mount, err := openVolume(pod.Volume{Source: dir + "/a/b", Target: "/x"}, "")
 		if err != nil {
 			refused++
 			continue

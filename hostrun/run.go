@@ -96,7 +96,7 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepa
 	// PID 1 dies with the thread that started it (PR_SET_PDEATHSIG).
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	volumes, err := openVolumes(p.Volumes)
+	volumes, err := openVolumes(p.Volumes, x.lease.FileLabel())
 	if err != nil {
 		return ExitFailure, err
 	}

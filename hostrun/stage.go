@@ -118,7 +118,7 @@ func prepare(socket *os.File) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	volumes, err := openVolumes(config.Volumes)
+	volumes, err := openVolumes(config.Volumes, config.Label)
 	if err != nil {
 		return 0, err
 	}

@@ -7,13 +7,15 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/pod"
 )
 
-// openVolumes makes a mount of each volume, attached to nothing. The caller closes them.
-func openVolumes(volumes []pod.Volume) (mounts []*os.File, err error) {
+// openVolumes makes a mount of each volume, attached to nothing, and gives it the label of the
+// container's files if it is to have that. The caller closes them.
+func openVolumes(volumes []pod.Volume, fileLabel string) (mounts []*os.File, err error) {
 	for _, v := range volumes {
-		mount, err := openVolume(v)
+		mount, err := openVolume(v, fileLabel)
 		if err != nil {
 			closeAll(mounts)
 			return nil, fmt.Errorf("volume %s: %w", v, err)
@@ -34,7 +36,7 @@ var errReplaced = errors.New("a symbolic link has taken the place of a part of i
 // openVolume mounts what the path leads to without a symbolic link: exactly what the
 // policy was asked about, whoever has changed the path since. Nothing in it has
 // set-user-ID bits or devices, and no mount goes from or to the host.
-func openVolume(v pod.Volume) (*os.File, error) {
+func openVolume(v pod.Volume, fileLabel string) (*os.File, error) {
 	path, err := unix.Openat2(unix.AT_FDCWD, v.Source, &unix.OpenHow{
 		Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
 	})
@@ -45,6 +47,11 @@ func openVolume(v pod.Volume) (*os.File, error) {
 		return nil, err
 	}
 	defer unix.Close(path)
+	if v.Relabel != pod.RelabelNone {
+		if err := label.Relabel(fileLabel, path, v.Source, v.Relabel == pod.RelabelShared); err != nil {
+			return nil, err
+		}
+	}
 	attributes := uint64(unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV)
 	if v.ReadOnly {
 		attributes |= unix.MOUNT_ATTR_RDONLY

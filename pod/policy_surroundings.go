@@ -1,9 +1,14 @@
 package pod
 
-import "github.com/clearrun/clearrun/trust"
+import (
+	"errors"
+
+	"github.com/clearrun/clearrun/trust"
+)
 
 // restrictSurroundings refuses a network or volume that the policy does not let the app have. Tier
-// host has no network but the host's: a rule that lists the tier allows that.
+// host has no network but the host's: a rule that lists the tier allows that. To relabel a
+// volume is to change it.
 func (p *Pod) restrictSurroundings(l trust.Limits) error {
 	if p.Verdict.Tier() != trust.TierHost {
 		if err := l.AllowsNetwork(string(p.Network)); err != nil {
@@ -11,7 +16,13 @@ func (p *Pod) restrictSurroundings(l trust.Limits) error {
 		}
 	}
 	for _, v := range p.Volumes {
-		if err := l.AllowsVolume(v.Source, v.ReadOnly); err != nil {
+		relabels := v.Relabel != RelabelNone
+		err := l.AllowsVolume(v.Source, v.ReadOnly && !relabels)
+		var limit *trust.LimitError
+		if relabels && v.ReadOnly && errors.As(err, &limit) {
+			limit.Found += ", since " + string(v.Relabel) + " changes the labels of its files"
+		}
+		if err != nil {
 			return err
 		}
 	}

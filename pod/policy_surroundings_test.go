@@ -28,6 +28,10 @@ func TestPolicyHoldsSurroundings(t *testing.T) {
 	volume := func(path string, readOnly bool) pod.Overrides {
 		return pod.Overrides{Volumes: []pod.Volume{{Source: filepath.Join(dir, path), Target: "/v", ReadOnly: readOnly}}}
 	}
+	relabelled := func(o pod.Overrides) pod.Overrides {
+		o.Volumes[0].Relabel = pod.RelabelShared
+		return o
+	}
 	open := "volumes: [\"" + dir + "/open:rw\", \"" + dir + ":ro\"]"
 	for _, tc := range []struct {
 		name, tier, allow string
@@ -47,6 +51,8 @@ func TestPolicyHoldsSurroundings(t *testing.T) {
 		{"volume", "ns", open, volume("open", false), ""},
 		{"read-only volume", "ns", open, volume("secret", true), ""},
 		{"written", "ns", open, volume("secret", false), "asked for: " + dir + "/secret:rw"},
+		{"relabelled", "ns", open, relabelled(volume("open", true)), ""},
+		{"relabelled, though read-only", "ns", open, relabelled(volume("secret", true)), "asked for: " + dir + "/secret:rw, since z changes the labels"},
 		{"written by a link", "ns", open, volume("open/link", false), "asked for: " + dir + "/secret:rw"},
 		{"written by dots", "ns", open, volume("open/../secret", false), "asked for: " + dir + "/secret:rw"},
 	} {

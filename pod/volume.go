@@ -19,30 +19,50 @@ type Volume struct {
 	Target string // where the app finds it: absolute and clean
 	// ReadOnly keeps the app from writing to it.
 	ReadOnly bool
+	// Relabel says whether it gets an SELinux label by which the app may use it.
+	Relabel Relabel
 }
+
+// Relabel is the SELinux label that a volume is to get, in docker's words.
+type Relabel string
+
+// Volumes keep their label; share one that all containers may use; or get that of the app's
+// own files, which no other container may use.
+const (
+	RelabelNone    Relabel = ""
+	RelabelShared  Relabel = "z"
+	RelabelPrivate Relabel = "Z"
+)
 
 func (v Volume) String() string {
+	var options []string
 	if v.ReadOnly {
-		return v.Source + ":" + v.Target + ":ro"
+		options = append(options, "ro")
 	}
-	return v.Source + ":" + v.Target
+	if v.Relabel != RelabelNone {
+		options = append(options, string(v.Relabel))
+	}
+	s := v.Source + ":" + v.Target
+	if len(options) > 0 {
+		s += ":" + strings.Join(options, ",")
+	}
+	return s
 }
 
-// ParseVolume reads HOST-DIR:CONTAINER-DIR[:ro|rw].
+// ParseVolume reads HOST-DIR:CONTAINER-DIR[:OPTION,...], with the options ro or rw, z or Z.
 func ParseVolume(s string) (Volume, error) {
 	parts := strings.Split(s, ":")
 	bad := func(why string) (Volume, error) {
 		return Volume{}, fmt.Errorf("volume %q: %s", s, why)
 	}
 	if len(parts) != 2 && len(parts) != 3 {
-		return bad("want HOST-DIR:CONTAINER-DIR, with :ro or :rw behind it")
+		return bad("want HOST-DIR:CONTAINER-DIR, with :ro, :rw, :z or :Z behind it")
 	}
 	v := Volume{Source: parts[0], Target: parts[1]}
 	if len(parts) == 3 {
-		if parts[2] != "ro" && parts[2] != "rw" {
-			return bad("want ro or rw at its end")
+		if !v.options(strings.Split(parts[2], ",")) {
+			return bad("want ro or rw at its end, and z or Z for SELinux, such as :ro,z")
 		}
-		v.ReadOnly = parts[2] == "ro"
 	}
 	switch {
 	case v.Source == "":
@@ -58,6 +78,28 @@ func ParseVolume(s string) (Volume, error) {
 	return v, nil
 }
 
+// options takes what stands behind the second colon; ok: it is known and contradicts nothing.
+func (v *Volume) options(list []string) (ok bool) {
+	access := false // it has been said who may write
+	for _, option := range list {
+		switch option {
+		case "ro", "rw":
+			if access {
+				return false
+			}
+			access, v.ReadOnly = true, option == "ro"
+		case "z", "Z":
+			if v.Relabel != RelabelNone {
+				return false
+			}
+			v.Relabel = Relabel(option)
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // resolveVolumes makes the volumes of a Pod, those first that others may lie in.
 func resolveVolumes(asked []Volume, tier trust.Tier) ([]Volume, error) {
 	if len(asked) > 0 && tier == trust.TierVM {
@@ -67,6 +109,9 @@ func resolveVolumes(asked []Volume, tier trust.Tier) ([]Volume, error) {
 	for _, v := range asked {
 		if slices.ContainsFunc(volumes, func(other Volume) bool { return other.Target == v.Target }) {
 			return nil, fmt.Errorf("volume %s: there is another one at %s", v, v.Target)
+		}
+		if v.Relabel != RelabelNone && tier == trust.TierHost {
+			return nil, fmt.Errorf("volume %s: an app at tier host has no SELinux label of its own: leave out %s", v, v.Relabel)
 		}
 		source, err := filepath.Abs(v.Source)
 		if err == nil {

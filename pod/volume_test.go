@@ -15,6 +15,9 @@ func TestParseVolume(t *testing.T) {
 		"/a:/b":          {Source: "/a", Target: "/b"},
 		"/a:/b/../c/:ro": {Source: "/a", Target: "/c", ReadOnly: true},
 		"rel:/b:rw":      {Source: "rel", Target: "/b"},
+		"/a:/b:z":        {Source: "/a", Target: "/b", Relabel: RelabelShared},
+		"/a:/b:ro,Z":     {Source: "/a", Target: "/b", ReadOnly: true, Relabel: RelabelPrivate},
+		"/a:/b:z,rw":     {Source: "/a", Target: "/b", Relabel: RelabelShared},
 	} {
 		if got, err := ParseVolume(s); err != nil || got != want {
 			t.Errorf("%s: %+v, %v; want %+v", s, got, err, want)
@@ -22,7 +25,7 @@ func TestParseVolume(t *testing.T) {
 	}
 	for s, word := range map[string]string{
 		"/a": "want HOST-DIR", "/a:/b:ro:x": "want HOST-DIR", "/a:b": "absolute", "/a:/": "root", "/a:/b/..": "root",
-		":/b": "no directory", "/a:/b:rx": "ro or rw", "/a:/b\x00": "NUL",
+		":/b": "no directory", "/a:/b:rx": "ro or rw", "/a:/b:z,Z": "z or Z", "/a:/b:ro,rw": "ro or rw", "/a:/b:": "ro or rw", "/a:/b:ro,": "ro or rw", "/a:/b\x00": "NUL",
 	} {
 		if _, err := ParseVolume(s); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%q: %v, want %q in it", s, err, word)
@@ -50,6 +53,9 @@ func TestVolumesAreResolved(t *testing.T) {
 		if _, err := resolveVolumes(volumes, trust.TierNS); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%v: %v, want %q in it", volumes, err, word)
 		}
+	}
+	if _, err := resolveVolumes([]Volume{{Source: dir, Target: "/x", Relabel: RelabelShared}}, trust.TierHost); err == nil || !strings.Contains(err.Error(), "leave out z") {
+		t.Errorf("relabelled at tier host: %v", err)
 	}
 	if _, err := resolveVolumes([]Volume{link}, trust.TierVM); err == nil || !strings.Contains(err.Error(), "--ns") {
 		t.Errorf("in a VM: %v", err)

@@ -19,13 +19,18 @@ func TestContainersAreApart(t *testing.T) {
 		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
 		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192",
 	}.Run(t)
-	vm.Want(t, 27)
+	vm.Want(t, 49)
 	a, b := label(t, vm.Said, "A", "container_t"), label(t, vm.Said, "B", "container_t")
 	file := own(b)
 	monitorA, monitorB := label(t, vm.Said, "VM-A", "container_kvm_t"), label(t, vm.Said, "VM-B", "container_kvm_t")
 	for _, denial := range []string{
 		`\{ search \} .* scontext=` + a + ` tcontext=` + file + ` tclass=dir permissive=0`,
 		`\{ search \} .* scontext=` + a + ` tcontext=\S+:user_tmpfs_t:s0 tclass=dir permissive=0`,
+		`\{ read \} .* name="secret" .* scontext=` + a + ` tcontext=\S+:user_tmpfs_t:s0 tclass=file permissive=0`,
+		`\{ read \} .* path="/own" .* scontext=` + a + ` tcontext=` + file + ` tclass=file permissive=0`,
+		`\{ read \} .* path="/var/volume-B/file" .* scontext=` + a + ` tcontext=` + file + ` tclass=file permissive=0`,
+		`\{ read \} .* scontext=` + a + ` tcontext=` + b + ` tclass=key permissive=0`,
+		`\{ connectto \} .* scontext=` + a + ` tcontext=` + b + ` tclass=unix_stream_socket permissive=0`,
 		`\{ sigkill \} .* scontext=` + a + ` tcontext=` + b + ` tclass=process permissive=0`,
 		`\{ sigkill \} .* scontext=` + a + ` tcontext=` + b + ` tclass=process permissive=1`,
 		`\{ read \} .* scontext=` + monitorA + ` tcontext=` + own(monitorB) + ` tclass=file permissive=0`,

@@ -62,18 +62,22 @@ func checks() error {
 	if err != nil {
 		return fmt.Errorf("container A: %w", err)
 	}
-	if err := errors.Join(vmB.tellDescriptors(), vmB.prepareProbe(), vmA.prepareProbe()); err != nil {
+	// Behind the containers' start, which labelled all that was there.
+	if err := os.Link("/var/host/secret", "/var/shared/secret"); err != nil {
+		return err
+	}
+	if err := errors.Join(vmB.tellDescriptors(), vmB.prepareProbe(), vmA.prepareProbe(), a.prepareProbe()); err != nil {
 		return err
 	}
 	inside.Report("monitors' labels differ", vmA.label != vmB.label, vmA.label+" "+vmB.label)
 	inside.Report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
-	if err := errors.Join(try(a, b, "enforcing", false), tryMonitor(vmA, vmB, "enforcing", false)); err != nil {
+	if err := errors.Join(tryReach(a, b, "enforcing", false), try(a, b, "enforcing", false), tryMonitor(vmA, vmB, "enforcing", false)); err != nil {
 		return err
 	}
 	if err := inside.Put("/sys/fs/selinux/enforce", "0"); err != nil {
 		return err
 	}
-	if err := errors.Join(try(a, b, "permissive", true), tryMonitor(vmA, vmB, "permissive", true)); err != nil {
+	if err := errors.Join(tryReach(a, b, "permissive", true), try(a, b, "permissive", true), tryMonitor(vmA, vmB, "permissive", true)); err != nil {
 		return err
 	}
 	if err := inside.Put("/sys/fs/selinux/enforce", "1"); err != nil {
@@ -115,10 +119,17 @@ func (c *container) reportLife(mode string, killed bool) {
 }
 
 func prepareFiles() error {
-	for _, dir := range []string{"/var/config", "/var/host"} {
+	for _, dir := range []string{"/var/config", "/var/host", "/var/tools", "/var/shared", "/var/volume-A", "/var/volume-B"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
+	}
+	program, err := os.ReadFile("/init")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(tools, program, 0o755); err != nil {
+		return err
 	}
 	policy, err := os.ReadFile("/policy.yaml")
 	if err != nil {
@@ -127,11 +138,15 @@ func prepareFiles() error {
 	return errors.Join(os.WriteFile("/var/config/policy.yaml", policy, 0o600), os.WriteFile("/var/host/secret", []byte("secret\n"), 0o644))
 }
 
-// start runs a container that writes a file and stays.
+// tools is this program, in a volume of all containers.
+const tools = "/var/tools/guest"
+
+// start runs a container that writes files and stays, listening.
 func start(name string) (*container, error) {
 	c := &container{name: name}
-	c.cmd = exec.Command("/bin/clearrun", "run", "--store", "/var/store", "--config-dir", "/var/config", "--ns", "/app.aci", "--",
-		"sh", "-c", "echo "+name+" > /own && cat /proc/self/attr/current && echo && echo ready && sleep 1000")
+	c.cmd = exec.Command("/bin/clearrun", "run", "--store", "/var/store", "--config-dir", "/var/config", "--ns",
+		"--network", "host", "-v", "/var/tools:/tools:ro,z", "-v", "/var/shared:/shared:z", "-v", "/var/volume-"+name+":/volume:Z", "/app.aci", "--",
+		"sh", "-c", "echo "+name+" | tee /own /volume/file > /shared/"+name+" && cat /proc/self/attr/current && echo && exec /tools/guest probe listen "+c.socket())
 	c.cmd.Stderr = os.Stdout
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -176,7 +191,7 @@ func (c *container) look() error {
 		}
 		label, _ := os.ReadFile("/proc/" + d.Name() + "/attr/current")
 		line, _ := os.ReadFile("/proc/" + d.Name() + "/cmdline")
-		if strings.Trim(string(label), "\x00\n") == c.label && strings.HasPrefix(string(line), "sleep") {
+		if strings.Trim(string(label), "\x00\n") == c.label && strings.HasPrefix(string(line), "/tools/guest") {
 			c.pid = pid
 			fmt.Printf("\nLABEL %s %s\n", c.name, c.label)
 			return nil

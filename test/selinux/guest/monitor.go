@@ -146,7 +146,7 @@ func tryMonitor(a, b *container, mode string, works bool) error {
 		if strings.HasSuffix(c.path, "/mem") {
 			err = seekToMemory(f)
 		}
-		done, perr := a.escaped("/proc", f, a.program, "probe", "read what it inherits", "")
+		done, perr := a.escaped("/proc", f, a.program, "probe", inherit, "")
 		if err := errors.Join(err, perr, f.Close()); err != nil {
 			return fmt.Errorf("%s: %w", c.what, err)
 		}
