@@ -21,6 +21,7 @@ packages=(
 	libdevmapper1.02.1:/lib/x86_64-linux-gnu/libdevmapper.so.1.02.1
 	strace:/usr/bin/strace
 	crun:/usr/bin/crun
+	passt:/usr/bin/pasta
 	openssl:/usr/bin/openssl
 	swtpm:/usr/bin/swtpm
 	e2fsprogs:/usr/sbin/mke2fs

@@ -41,21 +41,27 @@ const maxHostFile = 64 << 10
 // hostFiles gives an app with the host's network what it needs to find others there.
 func hostFiles(start *proto.Start) error {
 	for _, path := range []string{"/etc/resolv.conf", "/etc/hosts"} {
-		f, err := os.Open(path)
+		content, err := readHostFile(path)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		data, err := io.ReadAll(io.LimitReader(f, maxHostFile))
-		f.Close()
-		if err != nil {
-			return err
-		}
-		setFile(start, proto.File{Path: path, Content: string(data), Mode: 0o644})
+		setFile(start, proto.File{Path: path, Content: content, Mode: 0o644})
 	}
 	return nil
+}
+
+// readHostFile reads a small file, or its beginning.
+func readHostFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxHostFile))
+	return string(data), err
 }
 
 // setFile adds a file, or replaces the one of its path.

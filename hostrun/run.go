@@ -46,7 +46,7 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if rootless && p.Verdict.Tier() == trust.TierHost {
 		return ExitFailure, errNotRoot
 	}
-	if p.Network == pod.NetworkUser || p.Network.CNI() != "" {
+	if p.Network.CNI() != "" {
 		return ExitFailure, fmt.Errorf("network %s is not part of this version: use none or host, where the policy allows it", p.Network)
 	}
 	start, err := startMessage(p, o.Streams)
@@ -143,6 +143,11 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepa
 // attend tells PID 1 what to run, and serves it to its end.
 func (o Options) attend(ctx context.Context, p *pod.Pod, start *proto.Start, c *container, group *cgroup) (int, error) {
 	defer c.kill() // a cgroup with processes stays
+	network, err := connect(ctx, p, c.process.Pid, start)
+	if err != nil {
+		return ExitFailure, err
+	}
+	defer network.Close()
 	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()
 	switch {

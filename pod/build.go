@@ -101,6 +101,9 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 	if p.Network, err = chooseNetwork(o.Network, verdict.Tier()); err != nil {
 		return fail(err)
 	}
+	if err := p.cutFrames(o); err != nil {
+		return fail(err)
+	}
 	if p.UserNamespace, err = chooseUserNamespace(o.UserNS, verdict.Tier()); err != nil {
 		return fail(err)
 	}

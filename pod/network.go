@@ -50,3 +50,21 @@ func chooseNetwork(asked string, tier trust.Tier) (Network, error) {
 	}
 	return n, nil
 }
+
+// cutFrames takes from an app with the network "user" what it could send frames of its own
+// by: pasta believes their addresses, and would connect them to what listens on the host's loopback
+// interface (that of 2023, in Debian 12, does).
+func (p *Pod) cutFrames(o Overrides) error {
+	if p.Network != NetworkUser {
+		return nil
+	}
+	frames, err := ParseCapabilities("NET_RAW", "NET_ADMIN")
+	if err != nil {
+		return err
+	}
+	excess, err := p.cutCapabilities(^frames, o)
+	if err == nil && excess != 0 {
+		err = fmt.Errorf("network user: with %s the app could reach what listens on the host's loopback interface: drop it (--cap-drop), or use another network", excess)
+	}
+	return err
+}

@@ -37,16 +37,23 @@ func (p *Pod) restrict(l trust.Limits, o Overrides) error {
 	if err != nil {
 		return err
 	}
+	excess, err := p.cutCapabilities(allowed, o)
+	if err == nil && excess != 0 {
+		err = &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
+	}
+	return err
+}
+
+// cutCapabilities leaves the app those that are allowed, and gives the others that image
+// or user ask for.
+func (p *Pod) cutCapabilities(allowed CapabilitySet, o Overrides) (excess CapabilitySet, err error) {
 	added, err := ParseCapabilities(o.CapAdd...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	asked := p.App.Capabilities & (added | ^baseCapabilities(p.Verdict.Tier()))
-	if excess := asked &^ allowed; excess != 0 {
-		return &trust.LimitError{Required: fmt.Sprintf("capabilities [%s]", allowed), Found: excess.String()}
-	}
 	p.App.Capabilities &= allowed
-	return nil
+	return asked &^ allowed, nil
 }
 
 // restrict holds r against l. An app that asks for nothing gets a VM's default, and on the

@@ -58,7 +58,7 @@ func doctorCommand(args []string, g globals, io stdio) (int, error) {
 }
 
 func examineHost() []finding {
-	findings := []finding{examineKernel(), examineBundle(), examineKVM(), examineSELinux(), examineLandlock(), examineCgroups()}
+	findings := []finding{examineKernel(), examineBundle(), examineKVM(), examineSELinux(), examineLandlock(), examineCgroups(), examineNetwork()}
 	vm := finding{Name: tierVM, OK: true, Value: "ready"}
 	for _, x := range findings[1:3] {
 		if !x.OK {

@@ -26,11 +26,13 @@ var mayImport = map[string][]string{
 	"vmrun/bootlab": {"vmm/launch", "vmrun/bzimage"},
 
 	// Tiers ns and host.
-	"hostrun":         {"hostrun/label", "hostrun/slots", "hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
-	"hostrun/label":   {"hostrun/slots"},
-	"hostrun/slots":   {},
-	"hostrun/seccomp": {},
-	"hostrun/probe":   {},
+	"hostrun":                     {"hostrun/label", "hostrun/network", "hostrun/slots", "hostrun/seccomp", "vmrun/bundle", "attach", "pod", "trust", "image/rootfs", "guest/proto"},
+	"hostrun/label":               {"hostrun/slots"},
+	"hostrun/network":             {},
+	"hostrun/network/networktest": {},
+	"hostrun/slots":               {},
+	"hostrun/seccomp":             {},
+	"hostrun/probe":               {},
 
 	// What all tiers do alike.
 	"attach": {"pod", "guest/proto"},

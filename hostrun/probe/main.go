@@ -8,6 +8,10 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == "get" {
+		get(os.Args[2])
+		return
+	}
 	for _, p := range probes {
 		if len(os.Args) == 2 && os.Args[1] == p.name {
 			if err := p.try(); err != nil {
@@ -50,6 +54,7 @@ var probes = []struct {
 	{"other-abis", otherABIs},
 	{"module", module},
 	{"host-network", hostNetwork},
+	{"frames", frames},
 	{"handed-descriptor", handedDescriptor},
 	{"abstract-socket", abstractSocket},
 }
