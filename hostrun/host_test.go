@@ -56,7 +56,7 @@ func TestHostSurroundings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) { hostShell(t, tt.o, tt.script).want(t, 0, tt.want) })
 	}
 	for _, ns := range []string{"pid", "net", "ipc", "uts", "cgroup", "user"} {
-		own, err := os.Readlink("/proc/self/ns/" + ns)
+		own, err := os.Readlink("/proc/thread-self/ns/" + ns)
 		if err != nil {
 			t.Fatal(err)
 		}

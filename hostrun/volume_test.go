@@ -117,7 +117,8 @@ func TestVolumeTargets(t *testing.T) {
 }
 
 func TestHostNetwork(t *testing.T) {
-	own, err := os.Readlink("/proc/self/ns/net")
+	// Not self: another test may have left the main thread in namespaces of its own.
+	own, err := os.Readlink("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
