@@ -17,11 +17,7 @@ import (
 // modes, times, devices, hard links and extended attributes as they are. Every block is
 // verified before it is used.
 func Export(ctx context.Context, f io.ReaderAt, info Info, w io.Writer) error {
-	r, err := NewReader(f, info)
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	fsys, err := erofs.Open(r)
+	fsys, err := openFiles(f, info)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -49,13 +45,9 @@ func (x *exporter) visit(p string, d fs.DirEntry, err error) error {
 	if err := x.ctx.Err(); err != nil {
 		return err
 	}
-	info, err := d.Info()
+	stat, err := statOf(p, d)
 	if err != nil {
 		return err
-	}
-	stat, ok := info.Sys().(*erofs.Stat)
-	if !ok {
-		return fmt.Errorf("%q: nothing is known of it", p)
 	}
 	h := headerOf(p, stat)
 	if first, seen := x.first[stat.Ino]; seen && !d.IsDir() {

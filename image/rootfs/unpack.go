@@ -28,11 +28,7 @@ type Unpacking struct {
 // owners as far as o reaches. Device nodes are left out, which a user namespace cannot make
 // and no container could open. Every block is verified before it is used, and read once.
 func Unpack(ctx context.Context, f io.ReaderAt, info Info, root *os.File, o Unpacking) error {
-	r, err := NewReader(f, info)
-	if err != nil {
-		return fmt.Errorf("unpack: %w", err)
-	}
-	fsys, err := erofs.Open(r)
+	fsys, err := openFiles(f, info)
 	if err != nil {
 		return fmt.Errorf("unpack: %w", err)
 	}
@@ -77,13 +73,9 @@ func (u *unpacker) visit(p string, d fs.DirEntry, err error) error {
 	if err != nil {
 		return err
 	}
-	info, err := d.Info()
+	stat, err := statOf(p, d)
 	if err != nil {
 		return err
-	}
-	stat, ok := info.Sys().(*erofs.Stat)
-	if !ok {
-		return fmt.Errorf("%q: nothing is known of it", p)
 	}
 	to := u.root + path.Clean("/" + p)[1:]
 	if d.IsDir() {
