@@ -61,7 +61,8 @@ func (c *cgroup) enter() (back func() error, err error) {
 			continue
 		}
 		// Opened first: only who has a way back may go.
-		home, err := openTasks(filepath.Dir(filepath.Dir(path)), ownCgroup(own, controller))
+		at, _ := ownCgroup(own, controller)
+		home, err := openTasks(filepath.Dir(filepath.Dir(path)), at)
 		if err != nil {
 			return nil, errors.Join(err, back())
 		}
@@ -89,9 +90,9 @@ func openTasks(mount, path string) (*os.File, error) {
 	return f, err
 }
 
-// ownCgroup finds the path for a controller of version 1 in /proc/PID/cgroup (cgroups(7)):
-// a line of ID:CONTROLLERS:PATH for each hierarchy.
-func ownCgroup(file []byte, controller string) string {
+// ownCgroup finds the path for a controller of version 1, or with "" that of version 2, in
+// /proc/PID/cgroup (cgroups(7)): a line of ID:CONTROLLERS:PATH for each hierarchy.
+func ownCgroup(file []byte, controller string) (path string, found bool) {
 	for line := range bytes.Lines(file) {
 		fields := strings.SplitN(strings.TrimSuffix(string(line), "\n"), ":", 3)
 		if len(fields) != 3 {
@@ -99,9 +100,9 @@ func ownCgroup(file []byte, controller string) string {
 		}
 		for c := range strings.SplitSeq(fields[1], ",") {
 			if c == controller {
-				return fields[2]
+				return fields[2], true
 			}
 		}
 	}
-	return "/"
+	return "/", false
 }

@@ -59,9 +59,9 @@ func TestStartInCgroup(t *testing.T) {
 
 func TestOwnCgroup(t *testing.T) {
 	file := []byte("12:cpu,cpuacct:/user.slice\n4:memory:/a:b\n0::/unified\n")
-	for controller, want := range map[string]string{"cpu": "/user.slice", "memory": "/a:b", "pids": "/"} {
-		if got := ownCgroup(file, controller); got != want {
-			t.Errorf("%s: %q, want %q", controller, got, want)
+	for controller, want := range map[string]string{"cpu": "/user.slice", "memory": "/a:b", "pids": "/", "": "/unified"} {
+		if got, found := ownCgroup(file, controller); got != want || found != (controller != "pids") {
+			t.Errorf("%q: %q, %v, want %q", controller, got, found, want)
 		}
 	}
 }

@@ -38,17 +38,15 @@ func delegated(root, own string) hierarchies {
 	if err != nil {
 		return hierarchies{}
 	}
-	for line := range strings.Lines(string(text)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/")
-		if !ok {
-			continue
-		}
-		dir := root
-		for part := range strings.SplitSeq(path, "/") {
-			dir = filepath.Join(dir, part)
-			if writable(dir) && writable(filepath.Join(dir, "cgroup.procs")) {
-				return hierarchies{v2: dir, pure: true}
-			}
+	path, found := ownCgroup(text, "")
+	if !found {
+		return hierarchies{}
+	}
+	dir := root
+	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
+		dir = filepath.Join(dir, part)
+		if writable(dir) && writable(filepath.Join(dir, "cgroup.procs")) {
+			return hierarchies{v2: dir, pure: true}
 		}
 	}
 	return hierarchies{}
