@@ -18,12 +18,16 @@ import (
 func hostTrees() []string { return []string{"/proc", "/sys", "/dev"} }
 
 // openHostTrees makes a mount of each, as it is.
-func openHostTrees() (mounts []*os.File, err error) {
-	for _, path := range hostTrees() {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func openHostTrees() ([]*os.File, error) { return openHostPaths(hostTrees(), unix.O_DIRECTORY, 0) }
+
+// openHostPaths makes a mount with these attributes of what is at each of paths on the host,
+// opened with these flags besides.
+func openHostPaths(paths []string, flags int, attributes uint64) (mounts []*os.File, err error) {
+	for _, path := range paths {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
 		var mount *os.File
 		if err == nil {
-			mount, err = cloneTree(fd, 0)
+			mount, err = cloneTree(fd, attributes)
 			unix.Close(fd)
 		}
 		if err != nil {
@@ -33,6 +37,14 @@ func openHostTrees() (mounts []*os.File, err error) {
 		mounts = append(mounts, mount)
 	}
 	return mounts, nil
+}
+
+// volumesAt shows the app such mounts at the same paths.
+func volumesAt(paths []string) (volumes []proto.Volume) {
+	for _, path := range paths {
+		volumes = append(volumes, proto.Volume{Target: path})
+	}
+	return volumes
 }
 
 // maxHostFile bounds what is taken over of the host's /etc, in bytes.
@@ -77,11 +89,7 @@ func setFile(start *proto.Start, f proto.File) {
 
 // hostStart is the message for tier host: nothing is hidden, and no call is filtered.
 func hostStart(start *proto.Start, p *pod.Pod) error {
-	var trees []proto.Volume
-	for _, path := range hostTrees() {
-		trees = append(trees, proto.Volume{Target: path})
-	}
-	start.Volumes = append(trees, start.Volumes...)
+	start.Volumes = append(volumesAt(hostTrees()), start.Volumes...)
 	start.OverlaySize = overlaySize(p.Resources.MemoryBytes)
 	return hostFiles(start)
 }

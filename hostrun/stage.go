@@ -232,27 +232,9 @@ func devicePaths() []string {
 	return []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty"}
 }
 
-func deviceVolumes() (volumes []proto.Volume) {
-	for _, path := range devicePaths() {
-		volumes = append(volumes, proto.Volume{Target: path})
-	}
-	return volumes
-}
+func deviceVolumes() []proto.Volume { return volumesAt(devicePaths()) }
 
 // openDevices makes a mount of each.
-func openDevices() (mounts []*os.File, err error) {
-	for _, path := range devicePaths() {
-		fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-		var mount *os.File
-		if err == nil {
-			mount, err = cloneTree(fd, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
-			unix.Close(fd)
-		}
-		if err != nil {
-			closeAll(mounts)
-			return nil, fmt.Errorf("mount the host's %s: %w", path, err)
-		}
-		mounts = append(mounts, mount)
-	}
-	return mounts, nil
+func openDevices() ([]*os.File, error) {
+	return openHostPaths(devicePaths(), unix.O_NOFOLLOW, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NOEXEC)
 }
