@@ -16,6 +16,7 @@ import (
 
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
+	"github.com/clearrun/clearrun/hostrun/label"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
 	"github.com/clearrun/clearrun/vmrun/bundle"
@@ -57,33 +58,44 @@ type birth struct {
 
 // startContainer starts PID 1 in new namespaces. It waits there for its start message,
 // with nothing of the container set up yet.
-func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, born birth) (*container, error) {
-	c, theirs, err := newContainer(p)
+func startContainer(b *bundle.Bundle, p *pod.Pod, mounts []*os.File, lease *label.Lease, born birth) (*container, error) {
+	c, theirs, err := newContainer(p, lease)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(theirs)
-	if err := c.start(b, namespaces(p), slices.Concat(theirs, mounts), born); err != nil {
+	files := slices.Concat(theirs, mounts)
+	if f := lease.File(); f != nil {
+		files = append(files, f)
+	}
+	if err := c.start(b, namespaces(p), files, born); err != nil {
 		c.closeConns()
 		return nil, fmt.Errorf("start PID 1 of the container: %w", err)
 	}
 	return c, nil
 }
 
-// newContainer makes the sockets, of which theirs are PID 1's. The caller closes those.
-func newContainer(p *pod.Pod) (_ *container, theirs []*os.File, err error) {
+// newContainer makes the sockets, which bear the container's label and of which theirs are
+// PID 1's. The caller closes those, and stays on its thread.
+func newContainer(p *pod.Pod, lease *label.Lease) (_ *container, theirs []*os.File, err error) {
 	c := &container{conns: map[uint32]*net.UnixConn{}, waited: make(chan struct{}), host: p.Verdict.Tier() == trust.TierHost}
-	for _, port := range ports {
-		var pair [2]int
-		if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err == nil {
+	err = lease.WithSockets(func() error {
+		for _, port := range ports {
+			pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
 			theirs = append(theirs, os.NewFile(uintptr(pair[1]), "socket"))
-			c.conns[port], err = attach.UnixConn(pair[0])
+			if c.conns[port], err = attach.UnixConn(pair[0]); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			closeAll(theirs)
-			c.closeConns()
-			return nil, nil, fmt.Errorf("make a socket for PID 1: %w", err)
-		}
+		return nil
+	})
+	if err != nil {
+		closeAll(theirs)
+		c.closeConns()
+		return nil, nil, fmt.Errorf("make a socket for PID 1: %w", err)
 	}
 	return c, theirs, nil
 }

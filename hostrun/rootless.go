@@ -61,7 +61,10 @@ func (o Options) runRootless(ctx context.Context, p *pod.Pod, start *proto.Start
 	if err != nil {
 		return ExitFailure, err
 	}
-	defer group.remove()
+	defer func() {
+		c.kill() // a cgroup with processes stays
+		group.remove()
+	}()
 	if err := group.take(c.process.Pid); err != nil {
 		return ExitFailure, err
 	}
@@ -81,13 +84,7 @@ func (s *stage) startContainer(ctx context.Context, b *bundle.Bundle, p *pod.Pod
 		return nil, err
 	}
 	defer exe.Close()
-	if lease.ProcessLabel() != "" {
-		if err := lease.LabelSockets(); err != nil {
-			return nil, fmt.Errorf("label the sockets of PID 1: %w", err)
-		}
-		defer label.UnlabelSockets()
-	}
-	c, theirs, err := newContainer(p)
+	c, theirs, err := newContainer(p, lease)
 	if err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepa
 		inherited = slices.Concat(inherited[:1], devices, volumes, []*os.File{x.user.lease})
 		x.user.tell(start)
 	}
-	c, err := startLabelled(o.Bundle, p, inherited, x.lease, birth{group, x.user})
+	c, err := startContainer(o.Bundle, p, inherited, x.lease, birth{group, x.user})
 	if err != nil {
 		return ExitFailure, err
 	}
@@ -142,7 +142,6 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepa
 
 // attend tells PID 1 what to run, and serves it to its end.
 func (o Options) attend(ctx context.Context, p *pod.Pod, start *proto.Start, c *container, group *cgroup) (int, error) {
-	defer c.kill() // a cgroup with processes stays
 	network, err := connect(ctx, p, c.process.Pid, start)
 	if err != nil {
 		return ExitFailure, err

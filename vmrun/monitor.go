@@ -93,10 +93,14 @@ func (m *monitor) close() {
 // connect makes the sockets between the monitor and this process, which bear its label. It
 // gives the one that is to be its stderr.
 func (m *monitor) connect(l *launcher, cfg *launch.Config) (stderr *os.File, err error) {
-	if err := m.lease.LabelSockets(); err != nil {
-		return nil, fmt.Errorf("label the monitor's sockets: %w", err)
-	}
-	defer label.UnlabelSockets()
+	err = m.lease.WithSockets(func() error {
+		stderr, err = m.makeSockets(l, cfg)
+		return err
+	})
+	return stderr, err
+}
+
+func (m *monitor) makeSockets(l *launcher, cfg *launch.Config) (stderr *os.File, err error) {
 	control, ours, err := l.socket(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err

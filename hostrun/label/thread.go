@@ -1,18 +1,23 @@
 package label
 
-import selinux "github.com/opencontainers/selinux/go-selinux"
+import (
+	"fmt"
 
-// LabelSockets labels the sockets that this thread makes from now on like the holder's processes,
-// who are to use them. The caller has locked its thread, and calls UnlabelSockets.
-func (l *Lease) LabelSockets() error {
+	selinux "github.com/opencontainers/selinux/go-selinux"
+)
+
+// WithSockets has open, which is to make sockets for the holder's processes, make them with their
+// label. The caller has locked its thread.
+func (l *Lease) WithSockets(open func() error) error {
 	if l.process == "" {
-		return nil
+		return open()
 	}
-	return selinux.SetSocketLabel(l.process)
+	if err := selinux.SetSocketLabel(l.process); err != nil {
+		return fmt.Errorf("label sockets: %w", err)
+	}
+	defer func() { _ = selinux.SetSocketLabel("") }()
+	return open()
 }
-
-// UnlabelSockets takes back LabelSockets.
-func UnlabelSockets() { _ = selinux.SetSocketLabel("") }
 
 // Start has start, which is to start a process, start it with the label. The caller has
 // locked its thread.
