@@ -31,18 +31,24 @@ type hierarchies struct {
 	v2   string            // "" if there is none
 	v1   map[string]string // controller: where it is mounted
 	pure bool              // v2 has the controllers
+	// controllers are those whose limits are of use, by their names in version 1.
+	controllers []string
 }
+
+// allControllers are those that clearrun knows.
+func allControllers() []string { return []string{"memory", "cpu", "pids", blkio} }
 
 // findHierarchies looks below root.
 func findHierarchies(root string) hierarchies {
+	h := hierarchies{v1: map[string]string{}, controllers: allControllers()}
 	if magic(root) == unix.CGROUP2_SUPER_MAGIC {
-		return hierarchies{v2: root, pure: true}
+		h.v2, h.pure = root, true
+		return h
 	}
-	h := hierarchies{v1: map[string]string{}}
 	if unified := filepath.Join(root, "unified"); magic(unified) == unix.CGROUP2_SUPER_MAGIC {
 		h.v2 = unified
 	}
-	for _, controller := range []string{"memory", "cpu", "pids", blkio} {
+	for _, controller := range h.controllers {
 		if dir := filepath.Join(root, controller); magic(dir) == unix.CGROUP_SUPER_MAGIC {
 			h.v1[controller] = dir
 		}
@@ -86,8 +92,8 @@ func makeCgroup(r pod.Resources, host bool) (*cgroup, error) {
 
 func (h hierarchies) makeCgroup(r pod.Resources, host bool) (_ *cgroup, err error) {
 	all := h
-	h = h.withIO(r.IO != nil)
-	lock, err := h.lock(r.IO != nil)
+	h = h.neededFor(r)
+	lock, err := h.lock()
 	if err != nil {
 		return nil, fmt.Errorf("cgroups: %w", err)
 	}
@@ -137,27 +143,20 @@ func (c *cgroup) unlock() {
 
 // lock makes the parents and takes the lock that keeps sweeps from new cgroups without
 // a process yet. It is nil where there are no cgroups.
-func (h hierarchies) lock(io bool) (*os.File, error) {
+func (h hierarchies) lock() (*os.File, error) {
 	var lock *os.File
-	for _, controller := range []string{"", "memory", "cpu", "pids", blkio} {
+	for _, controller := range append([]string{""}, h.controllers...) {
 		dir, ok := h.dirs()[controller]
 		if !ok {
 			continue
 		}
-		if controller == "" && h.pure {
-			h.delegate(dir, io)
-		}
-		parent := filepath.Join(dir, cgroupParent)
-		if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		parent, err := h.parent(dir, controller == "" && h.pure)
+		if err != nil {
 			return nil, err
-		}
-		if controller == "" && h.pure {
-			h.delegate(parent, io)
 		}
 		if lock != nil {
 			continue
 		}
-		var err error
 		if lock, err = os.Open(parent); err != nil {
 			return nil, err
 		}
@@ -169,16 +168,39 @@ func (h hierarchies) lock(io bool) (*os.File, error) {
 	return lock, nil
 }
 
+// parent makes the cgroup in dir that holds those of containers, which may have limits there
+// if delegate is true.
+func (h hierarchies) parent(dir string, delegate bool) (string, error) {
+	if delegate {
+		h.delegate(dir)
+	}
+	parent := filepath.Join(dir, cgroupParent)
+	if err := os.Mkdir(parent, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	if delegate {
+		h.delegate(parent)
+	}
+	return parent, nil
+}
+
+// subtreeControl is the file of version 2 with the controllers that a cgroup's children have.
+const subtreeControl = "cgroup.subtree_control"
+
 // delegate lets the children of a cgroup of version 2 have limits. Whether it worked
 // shows when a limit is set.
-func (hierarchies) delegate(dir string, io bool) {
-	controllers := []string{"memory", "cpu", "pids"}
-	if io {
-		controllers = append(controllers, "io")
+func (h hierarchies) delegate(dir string) {
+	for _, controller := range h.controllers {
+		_ = write(dir, subtreeControl, "+"+inV2(controller))
 	}
-	for _, controller := range controllers {
-		_ = write(dir, "cgroup.subtree_control", "+"+controller)
+}
+
+// inV2 is a controller's name in version 2.
+func inV2(controller string) string {
+	if controller == blkio {
+		return "io"
 	}
+	return controller
 }
 
 // sweep removes cgroups without processes. The kernel keeps the others.

@@ -3,8 +3,10 @@ package hostrun
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,19 +27,16 @@ var throttles = map[pod.IOKind]string{
 	pod.WriteOps:   "blkio.throttle.write_iops_device",
 }
 
-// withIO is h without the hierarchy of block devices where nothing is to be limited there:
-// each one costs a start some system calls.
-func (h hierarchies) withIO(wanted bool) hierarchies {
-	if wanted {
+// neededFor is h without the controller of block devices where r limits nothing there: each
+// one costs a start some system calls.
+func (h hierarchies) neededFor(r pod.Resources) hierarchies {
+	if r.IO != nil {
 		return h
 	}
-	without := map[string]string{}
-	for controller, dir := range h.v1 {
-		if controller != blkio {
-			without[controller] = dir
-		}
-	}
-	h.v1 = without
+	isIO := func(controller string) bool { return controller == blkio }
+	h.controllers = slices.DeleteFunc(slices.Clone(h.controllers), isIO)
+	h.v1 = maps.Clone(h.v1)
+	delete(h.v1, blkio)
 	return h
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,9 +22,51 @@ var errNoDelegation = errors.New("limits on memory and CPUs need a cgroup of ver
 func userHierarchies(p *pod.Pod) (hierarchies, error) {
 	h := delegated(cgroupRoot, ownCgroups)
 	if h.v2 == "" {
-		return h, p.WithoutLimits(errNoDelegation)
+		return h, p.WithoutLimits(pod.AllLimits, errNoDelegation)
 	}
-	return h, nil
+	return h, h.forgo(p)
+}
+
+// keeper is what keeps a limit.
+type keeper struct {
+	limit      pod.Limits
+	controller string // its name in version 1
+	what       string
+}
+
+func keepers() []keeper {
+	return []keeper{
+		{pod.LimitMemory, "memory", "memory"},
+		{pod.LimitCPUs, "cpu", "CPUs"},
+		{pod.LimitProcesses, "pids", "processes"},
+		{pod.LimitIO, blkio, "block devices"},
+	}
+}
+
+// forgo takes those limits from p whose controllers were not delegated: systemd gives users no io,
+// unless the administrator says so. What is delegated shows once this process has passed it on.
+func (h hierarchies) forgo(p *pod.Pod) error {
+	h = h.neededFor(p.Resources)
+	parent, err := h.parent(h.v2, true)
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	passed, err := os.ReadFile(filepath.Join(parent, subtreeControl))
+	if err != nil {
+		return fmt.Errorf("cgroups: %w", err)
+	}
+	for _, k := range keepers() {
+		name := inV2(k.controller)
+		if !slices.Contains(h.controllers, k.controller) || slices.Contains(strings.Fields(string(passed)), name) {
+			continue
+		}
+		err := p.WithoutLimits(k.limit, fmt.Errorf("limits on %s need the controller %s, which %s, the cgroup that is yours, does not pass on: "+
+			"have it delegated (for systemd: Delegate=cpu io memory pids in user@.service), or run clearrun as root", k.what, name, h.v2))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const ownCgroups = "/proc/self/cgroup"
@@ -31,7 +74,8 @@ const ownCgroups = "/proc/self/cgroup"
 // delegated looks for the highest cgroup that is the user's on the way to this process's own: there
 // the controllers are that the user was given, and this process can be moved from.
 func delegated(root, own string) hierarchies {
-	if !findHierarchies(root).pure {
+	h := findHierarchies(root)
+	if !h.pure {
 		return hierarchies{}
 	}
 	text, err := os.ReadFile(own)
@@ -46,7 +90,8 @@ func delegated(root, own string) hierarchies {
 	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
 		dir = filepath.Join(dir, part)
 		if writable(dir) && writable(filepath.Join(dir, "cgroup.procs")) {
-			return hierarchies{v2: dir, pure: true}
+			h.v2 = dir
+			return h
 		}
 	}
 	return hierarchies{}

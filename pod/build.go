@@ -83,7 +83,7 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		Resources:    Resources{MemoryBytes: iso.memory, CPUs: iso.cpus},
 		ReadOnlyRoot: o.ReadOnlyRoot,
 		Label:        o.Label,
-		asked:        o.MemoryBytes != 0 || o.CPUs != 0 || o.IOWeight != 0 || len(o.DeviceLimits) > 0,
+		asked:        o.limits(),
 		strict:       o.Strict,
 	}
 	if p.Hostname, err = hostname(meta.Name, o.Hostname, verdict.Tier()); err != nil {

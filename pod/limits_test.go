@@ -15,7 +15,18 @@ func TestWithoutLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.WithoutLimits(why); err != nil {
+	if err := p.WithoutLimits(pod.LimitCPUs, why); err != nil {
+		t.Fatal(err)
+	}
+	if p.Resources != (pod.Resources{MemoryBytes: 512 << 20}) {
+		t.Errorf("without that on CPUs: %+v", p.Resources)
+	}
+	for _, e := range p.Enforcement {
+		if lost := e.Detail == why.Error(); lost != (e.Name == "resource/cpu") || lost != (e.State == pod.Unenforced) && e.Name != "os/linux/oom-score-adj" {
+			t.Errorf("without that on CPUs: %+v", e)
+		}
+	}
+	if err := p.WithoutLimits(pod.AllLimits, why); err != nil {
 		t.Fatal(err)
 	}
 	if p.Resources != (pod.Resources{}) {
@@ -30,13 +41,18 @@ func TestWithoutLimits(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("the report is silent about %v: %+v", want, p.Enforcement)
 	}
-	for _, o := range []pod.Overrides{{MemoryBytes: 1 << 30}, {CPUs: 1}} {
+	for lost, o := range map[pod.Limits]pod.Overrides{pod.LimitMemory: {MemoryBytes: 1 << 30}, pod.LimitCPUs: {CPUs: 1}} {
 		p, err := build(t, h, fullApp, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := p.WithoutLimits(why); !errors.Is(err, why) {
-			t.Errorf("%+v: %v", o, err)
+		for _, l := range []pod.Limits{lost, pod.AllLimits} {
+			if err := p.WithoutLimits(l, why); !errors.Is(err, why) {
+				t.Errorf("%+v: %v", o, err)
+			}
+		}
+		if err := p.WithoutLimits(pod.AllLimits&^lost, why); err != nil {
+			t.Errorf("%+v, and others are lost: %v", o, err)
 		}
 	}
 	strict, err := build(t, h, strings.Replace(fullApp, `,
@@ -44,7 +60,7 @@ func TestWithoutLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := strict.WithoutLimits(why); !errors.Is(err, why) || !strings.Contains(err.Error(), "--strict") {
+	if err := strict.WithoutLimits(pod.AllLimits, why); !errors.Is(err, why) || !strings.Contains(err.Error(), "--strict") {
 		t.Errorf("strict: %v", err)
 	}
 }

@@ -34,8 +34,8 @@ type Pod struct {
 	// Enforcement says of each of the image's isolators what became of it.
 	Enforcement []Enforcement
 
-	asked  bool // the user did, for a limit on resources
-	strict bool // nothing may be left unenforced
+	asked  Limits // those that the user asks for, not the image alone
+	strict bool   // nothing may be left unenforced
 }
 
 // Resources bounds what the app may use.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/u-root/u-root/pkg/cpio"
 
+	"github.com/clearrun/clearrun/image/acitest"
 	"github.com/clearrun/clearrun/test/debiankernel"
 )
 
@@ -21,10 +22,20 @@ func TestHost(t *testing.T) {
 		Files: []cpio.Record{
 			cpio.StaticFile("bin/hostrun.test", debiankernel.Read(t, compileTests(t, "hostrun")), 0o755),
 			cpio.StaticFile("bin/rootfs.test", debiankernel.Read(t, compileTests(t, "image/rootfs")), 0o755),
+			cpio.StaticFile("limits.aci", limitedApp(t), 0o644),
 		},
 		Disks: []string{makeDisk(t)},
 	}.Run(t)
-	vm.Want(t, 27)
+	vm.Want(t, 33)
+}
+
+// limitedApp is an image of busybox that asks for limits of its own.
+func limitedApp(t *testing.T) string {
+	program := acitest.File("rootfs/bin/busybox", debiankernel.Read(t, "/bin/busybox"))
+	program.Mode = 0o755
+	return string(acitest.Tar(t, acitest.Manifest("example.com/limits", `{"exec":["/bin/busybox"],"user":"0","group":"0","isolators":[
+		{"name":"resource/cpu","value":{"limit":"1"}},{"name":"resource/block-iops","value":{"default":true,"limit":"1000"}}]}`),
+		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox")))
 }
 
 // makeDisk makes a file system with fs-verity.

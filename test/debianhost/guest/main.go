@@ -30,6 +30,7 @@ func checks() error {
 		{"fs-verity", fsVerity},
 		{"cgroups", cgroups},
 		{"block devices", blockDevices},
+		{"a user", rootless},
 	} {
 		if err := part.run(); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
