@@ -42,7 +42,7 @@ func openHostPaths(paths []string, flags int, attributes uint64) (mounts []*os.F
 // volumesAt shows the app such mounts at the same paths.
 func volumesAt(paths []string) (volumes []proto.Volume) {
 	for _, path := range paths {
-		volumes = append(volumes, proto.Volume{Target: path})
+		volumes = append(volumes, proto.Volume{Target: path, Name: path})
 	}
 	return volumes
 }

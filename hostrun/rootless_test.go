@@ -34,7 +34,7 @@ var rootlessTests = []string{
 	"TestStreamsStayApart", "TestStdinIsCarried", "TestHowTheAppEnds", "TestSurroundings", "TestTerminal",
 	"TestSignalReachesTheApp", "TestContextEndsTheContainer", "TestChangedImageDoesNotRun", "TestRefusals", "TestUserIDs", "TestUserRoot", "TestUserMappedRoot",
 	"TestNoDescriptorLeaks", "TestEscapes", "TestSymlinkedMountTargets",
-	"TestVolumes", "TestReplacedSource", "TestVolumeTargets", "TestHostNetwork",
+	"TestVolumes", "TestReplacedSource", "TestVolumeTargets", "TestVolumesThatDoNotFit", "TestHostNetwork",
 	"TestLandlockKeepsFilesAway", "TestLandlockKeepsAbstractSocketsAway", "TestLandlockLetsAppsWork",
 	"TestSeccompIsolators", "TestNarrowFilterAndRunner",
 }

@@ -165,7 +165,7 @@ func startMessage(p *pod.Pod, s attach.Streams) (*proto.Start, error) {
 	start := attach.StartMessage(p, s)
 	start.WallClock = 0 // the host's clock is right, and its own
 	for _, v := range p.Volumes {
-		start.Volumes = append(start.Volumes, proto.Volume{Target: v.Target})
+		start.Volumes = append(start.Volumes, proto.Volume{Target: v.Target, Name: v.String()})
 	}
 	start.HostNetwork = p.Network == pod.NetworkHost
 	if p.Verdict.Tier() == trust.TierHost {

@@ -116,6 +116,26 @@ func TestVolumeTargets(t *testing.T) {
 	nothingLeft(t)
 }
 
+// TestVolumesThatDoNotFit mounts folders over the image's files, and files over its folders.
+func TestVolumesThatDoNotFit(t *testing.T) {
+	aci := setUp(t)
+	dir := hostFolder(t)
+	for _, tt := range []struct{ source, target, want string }{
+		{dir, "/etc/motd", "it is a folder, and there is a file at its target: name another target"},
+		{dir, "/bin/sh", "it is a folder, and there is a file at its target"}, // a link to one
+		{dir, "/dev/null", "it is a folder, and there is a file at its target"},
+		{dir + "/file", "/etc", "it is a file, and there is a folder at its target: name another target"},
+		{dir, "/etc/motd/below", "a part of its target's path is a file: name another target"},
+	} {
+		v := pod.Volume{Source: tt.source, Target: tt.target, ReadOnly: true}
+		p := openPod(t, aci, policyNS, pod.Overrides{Volumes: []pod.Volume{v}, Entrypoint: []string{"/bin/true"}})
+		if r := runPod(t, p, attach.Streams{}); r.code != 125 || r.err == nil || !strings.Contains(r.err.Error(), "volume "+v.String()+": "+tt.want) {
+			t.Errorf("%s: exit code %d, %v, want %q", v, r.code, r.err, tt.want)
+		}
+	}
+	nothingLeft(t)
+}
+
 func TestHostNetwork(t *testing.T) {
 	// Not self: another test may have left the main thread in namespaces of its own.
 	own, err := os.Readlink("/proc/thread-self/ns/net")

@@ -22,14 +22,33 @@ func attachVolumes(start *proto.Start) error {
 			unix.Close(place)
 		}
 		if err != nil {
-			return fail("volume", "mount a volume on "+target, err)
+			return fail("volume", "mount volume "+start.Volumes[i].Name, err)
 		}
 		unix.Close(tree)
 	}
 	return nil
 }
 
-var errKernelFiles = errors.New("it would cover files of the kernel's")
+// Why a volume may not be where it was to be.
+var (
+	errKernelFiles    = errors.New("it would cover files of the kernel's")
+	errFolderOverFile = errors.New("it is a folder, and there is a file at its target: name another target, or a file to cover that one")
+	errFileOverFolder = errors.New("it is a file, and there is a folder at its target: name another target, such as a file in that folder")
+	errBelowFile      = errors.New("a part of its target's path is a file: name another target")
+)
+
+// fits says whether a volume can cover what is in its place. The kernel mounts no folder over a file,
+// nor a file over a folder.
+func fits(volume, place uint32) error {
+	const folder = unix.S_IFDIR
+	switch volume, place := volume&unix.S_IFMT, place&unix.S_IFMT; {
+	case volume == folder && place != folder:
+		return errFolderOverFile
+	case volume != folder && place == folder:
+		return errFileOverFolder
+	}
+	return nil
+}
 
 // volumePlace gives a handle of target, which is made if nothing is there: whatever
 // happens to the path later, the mount lands on what was checked.
@@ -42,21 +61,34 @@ func volumePlace(tree int, target string) (int, error) {
 	if err == unix.ENOENT {
 		fd, err = makeInRoot(target, st.Mode&unix.S_IFMT == unix.S_IFDIR)
 	}
+	if err == unix.ENOTDIR {
+		return -1, errBelowFile
+	}
 	if err != nil {
 		return -1, err
 	}
-	var fs unix.Statfs_t
-	if err = unix.Fstatfs(fd, &fs); err == nil {
-		switch fs.Type {
-		case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
-			err = errKernelFiles
-		}
-	}
-	if err != nil {
+	if err := coverable(fd, st.Mode); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+// coverable says whether a volume may cover the place that was opened.
+func coverable(place int, volume uint32) error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(place, &fs); err != nil {
+		return err
+	}
+	switch fs.Type {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
+		return errKernelFiles
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(place, &st); err != nil {
+		return err
+	}
+	return fits(volume, st.Mode)
 }
 
 // openInRoot resolves a path of the app's root.

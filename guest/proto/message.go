@@ -187,13 +187,15 @@ func (f *File) fields(v fieldVisitor) {
 // Volume is a directory or file of the host's, for the app to find at Target.
 type Volume struct {
 	Target string // absolute, in the app's root
+	Name   string // what the user calls it, for messages
 }
 
 // volumeMinSize is the encoded size of an empty Volume.
-const volumeMinSize = 4
+const volumeMinSize = 2 * minStringSize
 
 func (m *Volume) fields(v fieldVisitor) {
 	v.string(&m.Target)
+	v.string(&m.Name)
 }
 
 // Rlimit is one resource limit; Resource is Linux's number for it

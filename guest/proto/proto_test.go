@@ -22,7 +22,7 @@ func fullStart() *Start {
 		Rlimits: []Rlimit{{Resource: 7, Soft: 1024, Hard: ^uint64(0)}}, Umask: 0o22,
 		ReadOnlyRoot: true, OverlaySize: 1 << 40,
 		MaskedPaths: []string{"/proc/keys"}, ReadOnlyPaths: []string{"/proc/sys"}, Seccomp: "\x06\x00",
-		Volumes: []Volume{{Target: "/data"}}, HostNetwork: true,
+		Volumes: []Volume{{Target: "/data", Name: "/srv:/data"}}, HostNetwork: true,
 		ProcessLabel: "u:r:p:s0:c1,c2", MountLabel: "u:r:f:s0:c1,c2",
 		IDs: 65537, PrivateImage: true,
 		WallClock: -1,
