@@ -27,6 +27,8 @@ packages=(
 	e2fsprogs:/usr/sbin/mke2fs
 	qemu-system-x86:/usr/bin/qemu-system-x86_64
 	uidmap:/usr/bin/newuidmap
+	containernetworking-plugins:/usr/lib/cni/bridge
+	iptables:/usr/sbin/iptables
 )
 
 # Packages whose files go into images of the tests. They are not installed: their

@@ -13,6 +13,7 @@ import (
 	"github.com/clearrun/clearrun/attach"
 	"github.com/clearrun/clearrun/guest/proto"
 	"github.com/clearrun/clearrun/hostrun/label"
+	"github.com/clearrun/clearrun/hostrun/network"
 	"github.com/clearrun/clearrun/hostrun/seccomp"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
@@ -27,11 +28,15 @@ type Options struct {
 	// Bundle holds PID 1.
 	Bundle *bundle.Bundle
 	attach.Streams
-	// Notice is told in a line what SELinux does not do for the run; nil: nobody is.
+	// Notice is told in a line what SELinux does not do for the run, or the network; nil: nobody is.
 	Notice func(line string)
+	// CNI is where networks of CNI are described.
+	CNI network.CNI
 	// Report is told what became of what this host does beside the image's isolators, before the
 	// app runs; with its error nothing does. nil: nobody is.
 	Report func([]pod.Enforcement) error
+
+	found *network.Network // of CNI; nil: it is another kind
 }
 
 // Run runs p in a container and gives the app's exit code: 0 to 255, or 128 plus the
@@ -46,8 +51,8 @@ func Run(ctx context.Context, p *pod.Pod, o Options) (exit int, err error) {
 	if rootless && p.Verdict.Tier() == trust.TierHost {
 		return ExitFailure, errNotRoot
 	}
-	if p.Network.CNI() != "" {
-		return ExitFailure, fmt.Errorf("network %s is not part of this version: use none or host, where the policy allows it", p.Network)
+	if err := o.findNetwork(ctx, p); err != nil {
+		return ExitFailure, err
 	}
 	start, err := startMessage(p, o.Streams)
 	if err != nil {
@@ -142,11 +147,11 @@ func run(ctx context.Context, p *pod.Pod, o Options, start *proto.Start, x prepa
 
 // attend tells PID 1 what to run, and serves it to its end.
 func (o Options) attend(ctx context.Context, p *pod.Pod, start *proto.Start, c *container, group *cgroup) (int, error) {
-	network, err := connect(ctx, p, c.process.Pid, start)
+	connected, err := o.connect(ctx, p, c.process.Pid, start)
 	if err != nil {
 		return ExitFailure, err
 	}
-	defer network.Close()
+	defer o.disconnect(connected)
 	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()
 	switch {

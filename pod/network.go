@@ -51,20 +51,28 @@ func chooseNetwork(asked string, tier trust.Tier) (Network, error) {
 	return n, nil
 }
 
-// cutFrames takes from an app with the network "user" what it could send frames of its own
-// by: pasta believes their addresses, and would connect them to what listens on the host's loopback
-// interface (that of 2023, in Debian 12, does).
+// cutFrames takes from an app what it could send frames of its own by, with addresses of its choice.
+//
+// With the network "user" it may not have that: pasta believes the addresses, and would connect them to
+// what listens on the host's loopback interface (that of 2023, in Debian 12, does). On a network of CNI
+// they reach its neighbours, for which it could answer as somebody else (ARP spoofing). There the app
+// does not get it for nothing, as it does where it is alone, but has it if the user says so, within the
+// limits of the policy.
 func (p *Pod) cutFrames(o Overrides) error {
-	if p.Network != NetworkUser {
+	if p.Network != NetworkUser && p.Network.CNI() == "" {
 		return nil
 	}
 	frames, err := ParseCapabilities("NET_RAW", "NET_ADMIN")
 	if err != nil {
 		return err
 	}
-	excess, err := p.cutCapabilities(^frames, o)
-	if err == nil && excess != 0 {
-		err = fmt.Errorf("network user: with %s the app could reach what listens on the host's loopback interface: drop it (--cap-drop), or use another network", excess)
+	asked, err := p.cutCapabilities(^frames, o)
+	switch {
+	case err != nil || asked == 0:
+		return err
+	case p.Network == NetworkUser:
+		return fmt.Errorf("network user: with %s the app could reach what listens on the host's loopback interface: drop it (--cap-drop), or use another network", asked)
 	}
-	return err
+	p.App.Capabilities |= asked
+	return nil
 }

@@ -47,6 +47,7 @@ func TestPolicyHoldsSurroundings(t *testing.T) {
 		{"another CNI network", "ns", "networks: [\"cni:a\"]", pod.Overrides{Network: "cni:b"}, "allows networks cni:a; asked for: cni:b"},
 		{"frames of its own", "ns", "", pod.Overrides{Network: "user", CapAdd: []string{"NET_RAW"}}, "with CAP_NET_RAW the app could reach what listens on the host's loopback"},
 		{"and dropped again", "ns", "", pod.Overrides{Network: "user", CapAdd: []string{"ALL"}, CapDrop: []string{"NET_RAW", "NET_ADMIN"}}, ""},
+		{"frames on a shared network", "ns", "networks: [\"cni:a\"]", pod.Overrides{Network: "cni:a", CapAdd: []string{"NET_RAW"}}, ""},
 		{"frames in no network", "ns", "", pod.Overrides{CapAdd: []string{"NET_RAW"}}, ""},
 		{"tier host has the host's", "host", "", pod.Overrides{}, ""},
 		{"volume by default", "ns", "", volume("open", true), "allows no volumes; asked for: " + dir + "/open:ro"},

@@ -51,6 +51,7 @@ type runOptions struct {
 	isolation
 	surroundings
 	blockIO
+	cniOptions
 	stats, kernelArgs string
 	given             []string // on the command line, for the decision log
 }
@@ -82,6 +83,7 @@ func (o *runOptions) flags(io stdio) *pflag.FlagSet {
 	o.isolation.addTo(f)
 	o.surroundings.addTo(f)
 	o.blockIO.addTo(f)
+	o.cniOptions.addTo(f)
 	f.StringVar(&o.stats, "stats", "", "write figures about the VM's start and run to this file, as JSON")
 	o.fetchOptions.addTo(f)
 	o.registryOptions.addTo(f)

@@ -16,7 +16,7 @@ type surroundings struct {
 }
 
 func (o *surroundings) addTo(f *pflag.FlagSet) {
-	f.StringVar(&o.network, "network", "", "none, host or user, out through pasta (default: none; at tier host: host)")
+	f.StringVar(&o.network, "network", "", "none, host, user, out through pasta, or cni:NAME, as a file in --cni-config-dir describes it, for root (default: none; at tier host: host)")
 	f.StringVar(&o.userNS, "userns", "", "auto: root of the container is nobody on the host, by a range of IDs that no other has; host: root is root (default for root; tier ns)")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "show the app a directory or file of the host, HOST-DIR:CONTAINER-DIR[:ro|rw][,z|Z]; z and Z give it an SELinux label that all containers or this one may use")
 	f.StringArrayVar(&o.secOpts, "security-opt", nil, "SELinux label of the app, or of its VM, as in docker: label=type:T, label=level:s0:cA,cB, label=user:U, label=role:R or label=disable")

@@ -72,7 +72,7 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 	}
 	return hostrun.Run(ctx, p, hostrun.Options{
 		Bundle: b, Streams: streams,
-		Notice: io.notice,
+		Notice: io.notice, CNI: o.cniOptions.places(),
 		Report: func(more []pod.Enforcement) error { return o.report(p, more, io) },
 	})
 }

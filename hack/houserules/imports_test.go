@@ -14,7 +14,7 @@ import (
 // appear to the right of one that it imports itself, at any distance.
 var mayImport = map[string][]string{
 	// Programs.
-	"cmd/clearrun":         {"vmrun/...", "hostrun", "hostrun/label", "attach", "pod", "trust/...", "image/...", "vmm/launch", "vmm/kvm"},
+	"cmd/clearrun":         {"vmrun/...", "hostrun", "hostrun/label", "hostrun/network", "attach", "pod", "trust/...", "image/...", "vmm/launch", "vmm/kvm"},
 	"cmd/clearrun-monitor": {"vmm/...", "virtio/..."},
 	"guest/init":           {"guest/proto"},
 

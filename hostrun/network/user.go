@@ -4,18 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
 )
-
-// Connection is what a container's network namespace is connected by.
-type Connection struct {
-	io.Closer
-	// Resolver is the address of a name server for the container alone. Empty: there is none.
-	Resolver string
-}
 
 // resolver is where the container finds the host's name server, wherever that listens: an
 // address that no network routes (RFC 3927), and podman's choice.
@@ -52,7 +44,7 @@ func User(ctx context.Context, pid int) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network user: %s: %w", path, err)
 	}
-	return &Connection{p, resolver}, nil
+	return &Connection{Closer: p, Resolver: resolver}, nil
 }
 
 // isNumber looks for the process's number, which pasta writes when all is set up.

@@ -56,7 +56,7 @@ func (l *lab) userRun(cmd *exec.Cmd) (code int, stdout, stderr string) {
 
 func TestRootless(t *testing.T) {
 	l := userLab(t, "[ns, host]")
-	l.write("config/policy.yaml", []byte("rules: [{name: a, match: {name: \"**\"}, require: {none: true}, tiers: [ns, host]}]\n"))
+	l.write("config/policy.yaml", []byte("rules: [{name: a, match: {name: \"**\"}, require: {none: true}, tiers: [ns, host], allow: {networks: [\"cni:web\"]}}]\n"))
 	if err := runner.Own(l.dir + "/config/policy.yaml"); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +70,7 @@ func TestRootless(t *testing.T) {
 		{[]string{"--ns", "--user", "70000"}, 125, "", "no such ID"},
 		{[]string{"--ns", "--memory", "128M"}, 125, "", "systemd-run --user --scope"},
 		{[]string{"--host"}, 125, "", "tier host needs root"},
+		{[]string{"--ns", "--network", "cni:web"}, 125, "", "network cni:web needs root, since its plugins change the host's network: use --network user"},
 	} {
 		code, stdout, stderr := l.userRun(l.command("echo $(busybox id -u) $(busybox id -g); exit 7", tt.options...))
 		if code != tt.code || stdout != tt.stdout || !strings.Contains(stderr, tt.stderr) {

@@ -185,6 +185,14 @@ func (h *Host) SetFile(path, content string) {
 	h.t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
 }
 
+// Empty has this goroutine, and what it starts, see an empty folder at path.
+func (h *Host) Empty(path string) {
+	h.t.Helper()
+	h.must(os.MkdirAll(path, 0o755))
+	h.must(unix.Mount("tmpfs", path, "tmpfs", 0, ""))
+	h.t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+}
+
 // Processes lists the command lines of all processes in the host's network namespace but
 // this one.
 func (h *Host) Processes() (found []string) {
