@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync/atomic"
 
+	gokvm "github.com/bobuhiro11/gokvm/kvm"
+
 	"github.com/clearrun/clearrun/vmm/boot"
 	"github.com/clearrun/clearrun/vmm/kvm"
 )
@@ -29,11 +31,8 @@ const exitKinds = 40
 // ErrCrashed is the guest's triple fault: it can run no instruction more.
 var ErrCrashed = errors.New("guest crashed (triple fault)")
 
-func (m *Machine) addVCPUs() error {
-	supported, err := m.cfg.KVM.SupportedCPUID()
-	if err != nil {
-		return err
-	}
+// addVCPUs makes the vCPUs. hostCPUID it asks as late as it can.
+func (m *Machine) addVCPUs(hostCPUID func() ([]gokvm.CPUIDEntry2, error)) error {
 	for id := range m.cfg.VCPUs {
 		k, err := m.vm.NewVCPU(id)
 		if err != nil {
@@ -41,11 +40,15 @@ func (m *Machine) addVCPUs() error {
 		}
 		v := &VCPU{kvm: k, bus: m.bus, onSample: m.cfg.OnSample}
 		m.vcpus = append(m.vcpus, v)
-		if m.cfg.Host == kvm.PVM {
-			v.pvm = newPVM(k, m.mem, supported)
-		}
 		if m.cfg.measured() {
 			v.stats, _ = k.Stats() // absent before Linux 5.14: counts are then 0
+		}
+		supported, err := hostCPUID()
+		if err != nil {
+			return err
+		}
+		if m.cfg.Host == kvm.PVM {
+			v.pvm = newPVM(k, m.mem, supported)
 		}
 		if err := k.SetCPUID(guestCPUID(supported, id, m.cfg.VCPUs)); err != nil {
 			return fmt.Errorf("set CPUID of vCPU %d: %w", id, err)
