@@ -44,7 +44,7 @@ fuzz: deps ## run each fuzz target for FUZZTIME (5s)
 	FUZZTIME=$(FUZZTIME) hack/fuzz.sh
 
 bench: bench-deps build ## measure start, memory, size and images
-	go run ./hack/bench
+	PATH="$(CURDIR)/build/tools:$$PATH" go run ./hack/bench
 
 bench-baseline: deps build ## measure anew the counts that a start may not exceed
 	CLEARRUN_UPDATE_BASELINE=1 hack/test-vm.sh -run '^Test(Boot|SetUpCalls)$$'

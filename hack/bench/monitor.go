@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/clearrun/clearrun/vmm/launch"
 	"github.com/clearrun/clearrun/vmrun/bootlab"
+	"github.com/clearrun/clearrun/vmrun/bundle"
 )
 
 // monitorAlone times the monitor process as vmrun starts it, without the
@@ -50,7 +50,12 @@ func (l *lab) monitorAlone(kernel string) (time.Duration, error) {
 		return 0, err
 	}
 	defer config.Close()
-	cmd := exec.Command(filepath.Join(l.build, "clearrun-monitor"))
+	exe, err := l.monitorExe()
+	if err != nil {
+		return 0, err
+	}
+	defer exe.Close()
+	cmd := exec.Command(fmt.Sprintf("/proc/self/fd/%d", exe.Fd()))
 	first, err := bootlab.WatchFirstByte()
 	if err != nil {
 		return 0, err
@@ -64,6 +69,17 @@ func (l *lab) monitorAlone(kernel string) (time.Duration, error) {
 		return 0, fmt.Errorf("monitor: %w: %s", err, out)
 	}
 	return took, silent
+}
+
+// monitorExe gives the monitor as vmrun executes it: in a memory file. Where the linker wrote
+// a file, its pages are smaller in the page cache, and each is mapped by itself.
+func (l *lab) monitorExe() (*os.File, error) {
+	b, err := bundle.Open(l.clearrun)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	return b.Executable(bundle.Monitor)
 }
 
 // The monitor's descriptors, in the order of ExtraFiles.
