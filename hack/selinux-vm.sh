@@ -1,7 +1,7 @@
 #!/bin/bash
 # Makes the policy of the test under SELinux, build/selinux/policy: Debian's, with clearrun's module, as
-# Debian's own tools compile it. Nothing is installed; a second run finds it there. Its kernel is
-# that of hack/debian-kernel.sh.
+# Debian's own tools compile it. Nothing is installed; a second run finds it there. Its kernels are
+# those of hack/debian-kernel.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$PWD/build/selinux

@@ -193,6 +193,8 @@ func (s *stage) converse(ctx context.Context, maps idMaps, stderr *os.File) (res
 func userNamespaceError(err error) error {
 	const without = "this host lets users have no user namespaces"
 	switch {
+	case (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) && label.Host() == label.Enforcing:
+		return fmt.Errorf("%s, or SELinux does not let this one (%w): run clearrun as a user whom its policy does not confine (id -Z, semanage login), or as root", without, err)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%s (%w): set kernel.unprivileged_userns_clone=1 or kernel.apparmor_restrict_unprivileged_userns=0 by sysctl, whichever it has, or ask for tier vm (--vm)", without, err)
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):

@@ -112,7 +112,6 @@ func (a *app) connectPipes(io stdio, id *identity, label string) ([]uintptr, err
 		if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
 			return nil, fail("stdio", "make a pipe", err)
 		}
-		labelPipe(ends[0], label)
 		theirs := ends[1]
 		if i == 0 {
 			theirs = ends[0]
@@ -123,6 +122,7 @@ func (a *app) connectPipes(io stdio, id *identity, label string) ([]uintptr, err
 		if err := giveTo(theirs, id); err != nil {
 			return nil, err
 		}
+		labelPipe(ends[0], label) // last: its owner is not ours to change under that label
 		files[i] = uintptr(theirs)
 	}
 	return files, nil

@@ -88,33 +88,49 @@ type obstacle string
 
 func (o obstacle) Error() string { return string(o) }
 
-// startable finds out whether this process may start another one as the lease's process, from a
+// question is what a policy may allow.
+type question struct {
+	source, target, class string
+	permissions           []string
+}
+
+// startable finds out whether this process may start another one as the lease's process: a monitor from a
 // file in memory that bears the lease's file label. For the kernel, files in memory are on a
-// file system that is mounted nosuid.
-func (l *Lease) startable() error {
+// file system that is mounted nosuid. A container's PID 1 becomes such a process itself, and its app does on
+// execution; clearrun has sockets with its label.
+func (l *Lease) startable(kind Kind) error {
 	own, err := selinux.CurrentLabel()
 	if err != nil {
 		return err
 	}
-	for _, q := range []struct {
-		source, target, class string
-		permissions           []string
-	}{
+	questions := []question{
 		{own, l.process, "process", []string{"transition"}},
-		{own, l.process, "process2", []string{"nosuid_transition"}},
 		{l.process, l.file, "file", []string{"entrypoint", "execute", "read", "map"}},
 		{l.process, own, "fd", []string{"use"}},
-	} {
-		ok, err := may(q.source, q.target, q.class, q.permissions...)
-		if err != nil {
+	}
+	switch kind {
+	case Monitor:
+		questions = append(questions, question{own, l.process, "process2", []string{"nosuid_transition"}})
+	case Container:
+		questions = append(questions,
+			question{own, l.process, "process", []string{"dyntransition"}},
+			question{own, l.process, "unix_stream_socket", []string{"create", "read", "write"}})
+	}
+	for _, q := range questions {
+		if err := q.ask(); err != nil {
 			return err
-		}
-		if !ok {
-			return obstacle(fmt.Sprintf("the SELinux policy does not let %s have %s {%s} of %s: give clearrun's executable the label of container runtimes (docs/selinux.md)",
-				q.source, q.class, strings.Join(q.permissions, " "), q.target))
 		}
 	}
 	return nil
+}
+
+func (q question) ask() error {
+	ok, err := may(q.source, q.target, q.class, q.permissions...)
+	if err == nil && !ok {
+		err = obstacle(fmt.Sprintf("the SELinux policy does not let %s have %s {%s} of %s: give clearrun's executable the label of container runtimes, "+
+			"or run it as a user whom the policy does not confine (docs/selinux.md)", q.source, q.class, strings.Join(q.permissions, " "), q.target))
+	}
+	return err
 }
 
 // inheritable finds out whether the lease's process gets the open file: the kernel puts

@@ -89,8 +89,8 @@ var absent = [...]string{
 	Monitor:   "",
 }
 
-// choose picks the types of the loaded policy, leases a level, and sees to it that a
-// monitor can work with both.
+// choose picks the types of the loaded policy, leases a level, and sees to it that
+// processes can work with both.
 func (l *Lease) choose(dir string, r Request) error {
 	c, err := choose(r.Kind)
 	if err != nil {
@@ -99,18 +99,16 @@ func (l *Lease) choose(dir string, r Request) error {
 	if err := l.fill(dir, c, r); err != nil {
 		return err
 	}
-	if r.Kind == Monitor {
-		if err := l.prepare(c.apply(r.Options).shared, r); err != nil {
-			l.Close()
-			return err
-		}
+	if err := l.prepare(c.apply(r.Options).shared, r); err != nil {
+		l.Close()
+		return err
 	}
 	return nil
 }
 
-// prepare asks whether the policy lets the monitor start, and have what it inherits.
+// prepare asks whether the policy lets a process with the label start, and have what it inherits.
 func (l *Lease) prepare(shared Context, r Request) error {
-	if err := l.startable(); err != nil {
+	if err := l.startable(r.Kind); err != nil {
 		return err
 	}
 	for _, f := range r.Inherited {

@@ -31,7 +31,7 @@ func (m Machine) initramfs(t *testing.T) (path string) {
 	for _, d := range []string{"proc", "sys", "tmp", "var", "bin", "modules", "sysroot"} {
 		records = append(records, cpio.Directory(d, 0o755))
 	}
-	order := closure(t, m.Modules)
+	order := m.Kernel.closure(t, m.Modules)
 	records = append(records,
 		cpio.StaticFile("init", Read(t, guest), 0o755),
 		cpio.StaticFile("bin/clearrun", Read(t, Build+"clearrun"), 0o755),
@@ -39,15 +39,15 @@ func (m Machine) initramfs(t *testing.T) (path string) {
 		cpio.StaticFile("app.aci", app(t), 0o644),
 		cpio.StaticFile("modules/load", strings.Join(order, "\n"), 0o644))
 	for _, name := range order {
-		records = append(records, module(t, name))
+		records = append(records, m.Kernel.module(t, name))
 	}
 	for _, name := range m.Extra {
-		after := closure(t, []string{name})
+		after := m.Kernel.closure(t, []string{name})
 		records = append(records, cpio.StaticFile("modules/"+name+".load", strings.Join(after, "\n"), 0o644))
 		for _, name := range after {
 			if !slices.Contains(order, name) {
 				order = append(order, name)
-				records = append(records, module(t, name))
+				records = append(records, m.Kernel.module(t, name))
 			}
 		}
 	}

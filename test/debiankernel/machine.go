@@ -22,6 +22,7 @@ const Build = "../../build/"
 
 // Machine is a VM to boot.
 type Machine struct {
+	Kernel  Kernel
 	Guest   string        // folder of the main package that is its PID 1, which calls inside.Main
 	Modules []string      // of the kernel, which inside.Main loads with what they depend on
 	Extra   []string      // modules that the guest may load later (inside.Load)
@@ -50,7 +51,7 @@ var checkLine = regexp.MustCompile(`(?m)^CHECK (.*): (ok|FAILED) \((.*)\)$`)
 // did not get through. Without a build, or without the kernel, it is skipped, but not in CI.
 func (m Machine) Run(t *testing.T) Outcome {
 	t.Helper()
-	Need(t, "debian-kernel/key")
+	Need(t, strings.TrimPrefix(m.Kernel.file("key"), Build))
 	Need(t, "clearrun")
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -59,7 +60,7 @@ func (m Machine) Run(t *testing.T) Outcome {
 	args := []string{
 		"-n", "10", "qemu-system-x86_64", "-accel", "tcg,thread=single", "-cpu", "max",
 		"-m", "1024", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-serial", "file:" + report,
-		"-kernel", Build + "debian-kernel/vmlinuz", "-initrd", m.initramfs(t), "-append", "console=ttyS0 panic=-1 " + m.Append,
+		"-kernel", m.Kernel.file("vmlinuz"), "-initrd", m.initramfs(t), "-append", "console=ttyS0 panic=-1 " + m.Append,
 	}
 	for n, disk := range m.Disks {
 		args = append(args, "-drive", fmt.Sprintf("file=%s,if=none,format=raw,id=disk%d", disk, n), "-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", n))

@@ -1,6 +1,7 @@
 package debiankernel
 
 import (
+	"cmp"
 	"debug/elf"
 	"slices"
 	"strings"
@@ -9,22 +10,34 @@ import (
 	"github.com/u-root/u-root/pkg/cpio"
 )
 
-func modulePath(name string) string { return Build + "debian-kernel/modules/" + name + ".ko" }
+// Kernel is the name of one that hack/debian-kernel.sh has put below build. The zero value is Release.
+type Kernel string
 
-func module(t *testing.T, name string) cpio.Record {
-	return cpio.StaticFile("modules/"+name+".ko", Read(t, modulePath(name)), 0o644)
+// Release is the kernel of Debian's release, Linux 6.1; Newer is the one that it has beside that.
+const (
+	Release Kernel = "debian-kernel"
+	Newer   Kernel = "debian-kernel-6.12"
+)
+
+// file is the path of one of its files.
+func (k Kernel) file(name string) string { return Build + string(cmp.Or(k, Release)) + "/" + name }
+
+func (k Kernel) modulePath(name string) string { return k.file("modules/" + name + ".ko") }
+
+func (k Kernel) module(t *testing.T, name string) cpio.Record {
+	return cpio.StaticFile("modules/"+name+".ko", Read(t, k.modulePath(name)), 0o644)
 }
 
 // closure lists the modules and all that they depend on, in an order that they can be
 // loaded in.
-func closure(t *testing.T, names []string) (order []string) {
+func (k Kernel) closure(t *testing.T, names []string) (order []string) {
 	t.Helper()
 	var visit func(string)
 	visit = func(name string) {
 		if slices.Contains(order, name) {
 			return
 		}
-		for _, below := range depends(t, name) {
+		for _, below := range k.depends(t, name) {
 			visit(below)
 		}
 		order = append(order, name)
@@ -36,9 +49,9 @@ func closure(t *testing.T, names []string) (order []string) {
 }
 
 // depends reads what the module itself says (section .modinfo: NUL-terminated key=value).
-func depends(t *testing.T, name string) []string {
+func (k Kernel) depends(t *testing.T, name string) []string {
 	t.Helper()
-	f, err := elf.Open(modulePath(name))
+	f, err := elf.Open(k.modulePath(name))
 	if err != nil {
 		t.Fatalf("module %s: %v", name, err)
 	}

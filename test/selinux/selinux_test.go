@@ -23,7 +23,7 @@ func TestContainersAreApart(t *testing.T) {
 	a, b := label(t, vm.Said, "A", "container_t"), label(t, vm.Said, "B", "container_t")
 	file := own(b)
 	monitorA, monitorB := label(t, vm.Said, "VM-A", "container_kvm_t"), label(t, vm.Said, "VM-B", "container_kvm_t")
-	for _, denial := range []string{
+	checkDenials(t, vm, []string{
 		`\{ search \} .* scontext=` + a + ` tcontext=` + file + ` tclass=dir permissive=0`,
 		`\{ search \} .* scontext=` + a + ` tcontext=\S+:user_tmpfs_t:s0 tclass=dir permissive=0`,
 		`\{ read \} .* name="secret" .* scontext=` + a + ` tcontext=\S+:user_tmpfs_t:s0 tclass=file permissive=0`,
@@ -38,11 +38,7 @@ func TestContainersAreApart(t *testing.T) {
 		`\{ read \} .* path="/var/host/secret" .* scontext=` + monitorA + ` tcontext=\S+:user_tmpfs_t:s0 tclass=file permissive=0`,
 		`\{ sigkill \} .* scontext=` + monitorA + ` tcontext=` + monitorB + ` tclass=process permissive=0`,
 		`\{ sigkill \} .* scontext=` + monitorA + ` tcontext=` + monitorB + ` tclass=process permissive=1`,
-	} {
-		if !regexp.MustCompile(`avc:  denied  ` + denial).MatchString(vm.Console) {
-			t.Errorf("the kernel did not say: avc: denied %s\n%s", denial, vm.Tail())
-		}
-	}
+	})
 	for what, label := range map[string]string{
 		`socket:\S+`:             monitorB,
 		`/memfd:clearrun-config`: own(monitorB),
@@ -70,9 +66,58 @@ func own(process string) string {
 // label finds what the guest says about a container.
 func label(t *testing.T, said, name, kind string) string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^LABEL ` + name + ` (system_u:system_r:` + kind + `:s0:c\d+,c\d+)$`).FindStringSubmatch(said)
-	if m == nil {
+	return labels(t, said, name, kind)[0]
+}
+
+// labels finds that of each container that was called so, one after the other.
+func labels(t *testing.T, said, name, kind string) (list []string) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(`(?m)^LABEL `+name+` (system_u:system_r:`+kind+`:s0:c\d+,c\d+)$`).FindAllStringSubmatch(said, -1) {
+		list = append(list, m[1])
+	}
+	if list == nil {
 		t.Fatalf("container %s has no label of its own:\n%s", name, said)
 	}
-	return m[1]
+	return list
+}
+
+// TestUserNamespaces boots a newer kernel, for --userns auto needs one.
+func TestUserNamespaces(t *testing.T) {
+	debiankernel.Need(t, "selinux/key")
+	vm := debiankernel.Machine{
+		Kernel:  debiankernel.Newer,
+		Guest:   "./guest",
+		Modules: []string{"erofs", "overlay", "loop", "kvm-amd"},
+		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
+		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192 CHECKS=users",
+	}.Run(t)
+	vm.Want(t, 43)
+	as, bs := labels(t, vm.Said, "A", "container_t"), labels(t, vm.Said, "B", "container_t")
+	if len(as) != 2 || len(bs) != 2 {
+		t.Fatalf("want two labels of each container: %q, %q", as, bs)
+	}
+	for i, a := range as {
+		checkDenials(t, vm, []string{
+			`\{ search \} .* scontext=` + a + ` tcontext=` + own(bs[i]) + ` tclass=dir permissive=0`,
+			`\{ read \} .* name="secret" .* scontext=` + a + ` tcontext=\S+:user_tmpfs_t:s0 tclass=file permissive=0`,
+			`\{ read \} .* path="/own" .* scontext=` + a + ` tcontext=` + own(bs[i]) + ` tclass=file permissive=0`,
+			`\{ read \} .* path="/var/volume-B/file" .* scontext=` + a + ` tcontext=` + own(bs[i]) + ` tclass=file permissive=0`,
+			`\{ connectto \} .* scontext=` + a + ` tcontext=` + bs[i] + ` tclass=unix_stream_socket permissive=0`,
+			`\{ sigkill \} .* scontext=` + a + ` tcontext=` + bs[i] + ` tclass=process permissive=0`,
+		})
+	}
+	// Users have categories of their own.
+	if !regexp.MustCompile(`:s0:c(5[1-9]\d|[6-9]\d\d|\d{4}),`).MatchString(as[1]) {
+		t.Errorf("a user's container has %s", as[1])
+	}
+}
+
+// checkDenials fails the test unless the kernel's audit messages tell of each of them.
+func checkDenials(t *testing.T, vm debiankernel.Outcome, denials []string) {
+	t.Helper()
+	for _, denial := range denials {
+		if !regexp.MustCompile(`avc:  denied  ` + denial).MatchString(vm.Console) {
+			t.Errorf("the kernel did not say: avc: denied %s\n%s", denial, vm.Tail())
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,21 +30,7 @@ type container struct {
 // checks runs two containers, and lets what would be a process of A that has left its
 // namespaces try to read and to kill: under an enforcing kernel, then under a permissive one.
 func checks() error {
-	if os.Args[1] == "probe" {
-		probe(os.Args[2], os.Args[3])
-	}
-	if err := labelHost(); err != nil {
-		return err
-	}
-	for path, value := range map[string]string{
-		"/sys/fs/selinux/enforce":           "1",
-		"/proc/sys/kernel/printk_ratelimit": "0", // no denial may go unseen
-	} {
-		if err := inside.Put(path, value); err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
-		}
-	}
-	if err := prepareFiles(); err != nil {
+	if err := prepareHost(); err != nil {
 		return err
 	}
 	vmB, err := startVM("VM-B")
@@ -54,11 +41,11 @@ func checks() error {
 	if err != nil {
 		return fmt.Errorf("VM A: %w", err)
 	}
-	b, err := start("B")
+	b, err := root("").start("B")
 	if err != nil {
 		return fmt.Errorf("container B: %w", err)
 	}
-	a, err := start("A")
+	a, err := root("").start("A")
 	if err != nil {
 		return fmt.Errorf("container A: %w", err)
 	}
@@ -71,19 +58,35 @@ func checks() error {
 	}
 	inside.Report("monitors' labels differ", vmA.label != vmB.label, vmA.label+" "+vmB.label)
 	inside.Report("labels differ", a.label != b.label && a.label != "", a.label+" "+b.label)
-	if err := errors.Join(tryReach(a, b, "enforcing", false), try(a, b, "enforcing", false), tryMonitor(vmA, vmB, "enforcing", false)); err != nil {
+	if err := errors.Join(tryReach(a, b, "enforcing", false), tryKeyrings(a, b, "enforcing", false), try(a, b, "enforcing", false), tryMonitor(vmA, vmB, "enforcing", false)); err != nil {
 		return err
 	}
-	if err := inside.Put("/sys/fs/selinux/enforce", "0"); err != nil {
+	if err := inside.Put(enforce, "0"); err != nil {
 		return err
 	}
-	if err := errors.Join(tryReach(a, b, "permissive", true), try(a, b, "permissive", true), tryMonitor(vmA, vmB, "permissive", true)); err != nil {
+	if err := errors.Join(tryReach(a, b, "permissive", true), tryKeyrings(a, b, "permissive", true), try(a, b, "permissive", true), tryMonitor(vmA, vmB, "permissive", true)); err != nil {
 		return err
 	}
-	if err := inside.Put("/sys/fs/selinux/enforce", "1"); err != nil {
+	if err := inside.Put(enforce, "1"); err != nil {
 		return err
 	}
 	return vmA.abandon()
+}
+
+// prepareHost makes the kernel enforce, and the files that the checks are about.
+func prepareHost() error {
+	if err := labelHost(); err != nil {
+		return err
+	}
+	for path, value := range map[string]string{
+		enforce:                             "1",
+		"/proc/sys/kernel/printk_ratelimit": "0", // no denial may go unseen
+	} {
+		if err := inside.Put(path, value); err != nil {
+			return fmt.Errorf("write %s: %w", path, err)
+		}
+	}
+	return prepareFiles()
 }
 
 // try has A's escaped process do what only a permissive kernel lets it do.
@@ -141,11 +144,35 @@ func prepareFiles() error {
 // tools is this program, in a volume of all containers.
 const tools = "/var/tools/guest"
 
+// caller is who runs clearrun, and how.
+type caller struct {
+	user    uint32
+	dir     string // for what the caller keeps
+	options []string
+}
+
+// root is the administrator; userNS is a value of --userns, or empty.
+func root(userNS string) caller {
+	c := caller{dir: "/var"}
+	if userNS != "" {
+		c.options = []string{"--userns", userNS}
+	}
+	return c
+}
+
+// command runs a program in a container.
+func (c caller) command(options []string, args ...string) *exec.Cmd {
+	line := slices.Concat([]string{"run", "--store", c.dir + "/store", "--config-dir", c.dir + "/config", "--ns"}, c.options, options, []string{"/app.aci", "--"}, args)
+	cmd := exec.Command("/bin/clearrun", line...)
+	cmd.Env = append(os.Environ(), "HOME="+c.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.user, Gid: c.user}}
+	return cmd
+}
+
 // start runs a container that writes files and stays, listening.
-func start(name string) (*container, error) {
+func (who caller) start(name string) (*container, error) {
 	c := &container{name: name}
-	c.cmd = exec.Command("/bin/clearrun", "run", "--store", "/var/store", "--config-dir", "/var/config", "--ns",
-		"--network", "host", "-v", "/var/tools:/tools:ro,z", "-v", "/var/shared:/shared:z", "-v", "/var/volume-"+name+":/volume:Z", "/app.aci", "--",
+	c.cmd = who.command([]string{"--network", "host", "-v", "/var/tools:/tools:ro,z", "-v", "/var/shared:/shared:z", "-v", "/var/volume-" + name + ":/volume:Z"},
 		"sh", "-c", "echo "+name+" | tee /own /volume/file > /shared/"+name+" && cat /proc/self/attr/current && echo && exec /tools/guest probe listen "+c.socket())
 	c.cmd.Stderr = os.Stdout
 	out, err := c.cmd.StdoutPipe()
@@ -210,14 +237,21 @@ func (c *container) state() string {
 	return rest[:min(1, len(rest))]
 }
 
+// enforce is the file with the kernel's mode: 1 or 0.
+const enforce = "/sys/fs/selinux/enforce"
+
+// execLabel is the file with the label of the next program that this thread executes.
+const execLabel = "/proc/thread-self/attr/exec"
+
 // escaped runs a program with the container's label and user, but on the host: in no
 // namespace. It says whether the program succeeded.
 func (c *container) escaped(dir string, stdin *os.File, program string, args ...string) (bool, error) {
 	runtime.LockOSThread() // the label for the next program is a thread's
 	defer runtime.UnlockOSThread()
-	if err := inside.Put("/proc/thread-self/attr/exec", c.label); err != nil {
+	if err := inside.Put(execLabel, c.label); err != nil {
 		return false, err
 	}
+	defer func() { _ = inside.Put(execLabel, "\n") }() // the policy's choice again
 	cmd := exec.Command(program, args...)
 	cmd.Dir = dir
 	if stdin != nil {

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -22,7 +23,14 @@ func main() {
 		inside.Main(loadPolicy)
 		return
 	}
-	inside.Finish(checks())
+	switch os.Args[1] {
+	case "probe":
+		probe(os.Args[2], os.Args[3])
+	case "users": // as the kernel's command line says
+		inside.Finish(users())
+	default:
+		inside.Finish(checks())
+	}
 }
 
 // loadPolicy makes the kernel's bare start an SELinux host. What follows runs as an administrator.
@@ -38,8 +46,8 @@ func loadPolicy() error {
 		return fmt.Errorf("load the policy: %w", err)
 	}
 	runtime.LockOSThread() // the label for the next program is a thread's
-	if err := inside.Put("/proc/thread-self/attr/exec", admin); err != nil {
+	if err := inside.Put(execLabel, admin); err != nil {
 		return fmt.Errorf("become an administrator: %w", err)
 	}
-	return syscall.Exec("/init", []string{"/init", "checks"}, os.Environ())
+	return syscall.Exec("/init", []string{"/init", cmp.Or(os.Getenv("CHECKS"), "checks")}, os.Environ())
 }

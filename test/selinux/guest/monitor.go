@@ -20,8 +20,14 @@ import (
 // hostLabels are those that the host's tools would have given the files.
 var hostLabels = map[string]string{
 	"/bin/clearrun": "system_u:object_r:bin_t:s0",
+	"/app.aci":      "system_u:object_r:usr_t:s0",
 	"/dev/kvm":      "system_u:object_r:kvm_device_t:s0",
 	"/dev/null":     "system_u:object_r:null_device_t:s0",
+	"/dev/full":     "system_u:object_r:null_device_t:s0",
+	"/dev/zero":     "system_u:object_r:zero_device_t:s0",
+	"/dev/random":   "system_u:object_r:random_device_t:s0",
+	"/dev/urandom":  "system_u:object_r:urandom_device_t:s0",
+	"/dev/tty":      "system_u:object_r:devtty_t:s0",
 }
 
 // nobody is the user that monitors of root run as.

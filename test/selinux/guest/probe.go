@@ -49,6 +49,7 @@ var attempts = map[string]func(argument string) error{
 		}
 		return c.Close()
 	},
+	"run clearrun": func(string) error { return becomeConfined() },
 	// This one is the app's, and stays.
 	"listen": func(name string) error {
 		l, err := net.Listen("unix", name)

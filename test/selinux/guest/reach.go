@@ -15,6 +15,26 @@ import (
 // tryReach has A's escaped process reach for single objects, the way to which is open to it:
 // files in a folder that it may search or that somebody left it open, a keyring by its number, a socket by its name.
 func tryReach(a, b *container, mode string, works bool) error {
+	for _, r := range []reach{
+		{"opens the file of a shared volume", "/var/tools", "", "open", "guest", true},
+		{"opens what B wrote to a shared volume", "/var/shared", "", "open", "B", true},
+		{"opens the host's file there", "/var/shared", "", "open", "secret", works},
+		{"reads its own file", "/proc", a.root() + "/own", inherit, "", true},
+		{"reads B's file", "/proc", b.root() + "/own", inherit, "", works},
+		{"reads its own volume's file", "/proc", "/var/volume-A/file", inherit, "", true},
+		{"reads the file of B's volume", "/proc", "/var/volume-B/file", inherit, "", works},
+		{"connects to its own socket", "/proc", "", "connect", a.socket(), true},
+		{"connects to B's socket", "/proc", "", "connect", b.socket(), works},
+	} {
+		if err := a.try(r, mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tryKeyrings is about those of root's containers, which root can find.
+func tryKeyrings(a, b *container, mode string, works bool) error {
 	keyringA, err := a.keyring()
 	if err != nil {
 		return err
@@ -23,34 +43,30 @@ func tryReach(a, b *container, mode string, works bool) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range []struct {
-		what, dir, inherited, attempt, argument string
-		works                                   bool
-	}{
-		{"opens the file of a shared volume", "/var/tools", "", "open", "guest", true},
-		{"opens what B wrote to a shared volume", "/var/shared", "", "open", "B", true},
-		{"opens the host's file there", "/var/shared", "", "open", "secret", works},
-		{"reads its own file", "/proc", a.root() + "/own", inherit, "", true},
-		{"reads B's file", "/proc", b.root() + "/own", inherit, "", works},
-		{"reads its own volume's file", "/proc", "/var/volume-A/file", inherit, "", true},
-		{"reads the file of B's volume", "/proc", "/var/volume-B/file", inherit, "", works},
-		{"reads its own keyring", "/proc", "", "read a keyring", keyringA, true},
-		{"reads B's keyring", "/proc", "", "read a keyring", keyringB, works},
-		{"connects to its own socket", "/proc", "", "connect", a.socket(), true},
-		{"connects to B's socket", "/proc", "", "connect", b.socket(), works},
-	} {
-		var inherited *os.File
-		if c.inherited != "" {
-			if inherited, err = os.Open(c.inherited); err != nil {
-				return err
-			}
+	return errors.Join(a.try(reach{"reads its own keyring", "/proc", "", "read a keyring", keyringA, true}, mode),
+		a.try(reach{"reads B's keyring", "/proc", "", "read a keyring", keyringB, works}, mode))
+}
+
+// reach is an attempt of a container's escaped process, in a folder, with a file as its standard input.
+type reach struct {
+	what, dir, inherited, attempt, argument string
+	works                                   bool
+}
+
+func (c *container) try(r reach, mode string) error {
+	var inherited *os.File
+	if r.inherited != "" {
+		var err error
+		if inherited, err = os.Open(r.inherited); err != nil {
+			return err
 		}
-		done, err := a.escaped(c.dir, inherited, a.program, "probe", c.attempt, c.argument)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.what, err)
-		}
-		inside.Report(mode+": A's process "+c.what, done == c.works, fmt.Sprintf("succeeded: %v, want %v", done, c.works))
+		defer inherited.Close()
 	}
+	done, err := c.escaped(r.dir, inherited, c.program, "probe", r.attempt, r.argument)
+	if err != nil {
+		return fmt.Errorf("%s: %w", r.what, err)
+	}
+	inside.Report(mode+": "+c.name+"'s process "+r.what, done == r.works, fmt.Sprintf("succeeded: %v, want %v", done, r.works))
 	return nil
 }
 
