@@ -34,7 +34,7 @@ test-vm: deps build ## the tests that run VMs (needs /dev/kvm)
 	hack/test-vm.sh
 
 test-debian: deps build ## tests on Debian's kernel, also under SELinux, in QEMU
-	@{ hack/debian-kernel.sh && hack/selinux-vm.sh; } || { [ "$${CI:-}" != true ] && echo "test-debian: SKIPPED, see above" >&2; }
+	@{ hack/debian-kernel.sh && hack/debian-host.sh && hack/selinux-vm.sh; } || { [ "$${CI:-}" != true ] && echo "test-debian: SKIPPED, see above" >&2; }
 	go test -count=1 -p 1 ./test/selinux ./test/debianhost
 
 lint: ## vet, formatting, static analysis

@@ -15,18 +15,20 @@ import (
 // TestHost boots the machine. What happens in it is in the folder guest, and in hostrun's own
 // tests of the device mapper, which run there.
 func TestHost(t *testing.T) {
+	debiankernel.Need(t, "debian-host/key")
 	vm := debiankernel.Machine{
 		Guest:   "./guest",
 		Modules: []string{"erofs", "overlay", "loop", "virtio_pci", "virtio_blk"},
-		Extra:   []string{"dm-verity"},
+		Extra:   []string{"dm-verity", "btrfs", "xfs"},
 		Files: []cpio.Record{
 			cpio.StaticFile("bin/hostrun.test", debiankernel.Read(t, compileTests(t, "hostrun")), 0o755),
 			cpio.StaticFile("bin/rootfs.test", debiankernel.Read(t, compileTests(t, "image/rootfs")), 0o755),
 			cpio.StaticFile("limits.aci", limitedApp(t), 0o644),
 		},
-		Disks: []string{makeDisk(t)},
+		Disks: []string{makeDisk(t, "verity"), makeDisk(t, "^verity")},
+		Kept:  []string{debiankernel.Build + "debian-host/btrfs", debiankernel.Build + "debian-host/xfs", debiankernel.Build + "debian-host/udev"},
 	}.Run(t)
-	vm.Want(t, 33)
+	vm.Want(t, 45)
 }
 
 // limitedApp is an image of busybox that asks for limits of its own.
@@ -38,11 +40,11 @@ func limitedApp(t *testing.T) string {
 		acitest.Dir("rootfs"), acitest.Dir("rootfs/bin"), program, acitest.Link('2', "rootfs/bin/sh", "busybox")))
 }
 
-// makeDisk makes a file system with fs-verity.
-func makeDisk(t *testing.T) (path string) {
+// makeDisk makes a file system of type ext4, with a feature.
+func makeDisk(t *testing.T, feature string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "disk")
-	if out, err := exec.Command("/usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", "verity", path, "64M").CombinedOutput(); err != nil {
+	if out, err := exec.Command("/usr/sbin/mke2fs", "-q", "-t", "ext4", "-b", "4096", "-O", feature, path, "64M").CombinedOutput(); err != nil {
 		t.Fatalf("mke2fs: %v\n%s", err, out)
 	}
 	return path

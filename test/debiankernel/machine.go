@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +29,7 @@ type Machine struct {
 	Extra   []string      // modules that the guest may load later (inside.Load)
 	Files   []cpio.Record // of the initramfs, beside the guest's own; with their folders
 	Disks   []string      // raw images, for /dev/vda and so on
+	Kept    []string      // others that stay as they are, for the devices after those
 	Append  string        // to the kernel's command line
 }
 
@@ -62,8 +64,12 @@ func (m Machine) Run(t *testing.T) Outcome {
 		"-m", "1024", "-smp", "1", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio", "-serial", "file:" + report,
 		"-kernel", m.Kernel.file("vmlinuz"), "-initrd", m.initramfs(t), "-append", "console=ttyS0 panic=-1 " + m.Append,
 	}
-	for n, disk := range m.Disks {
-		args = append(args, "-drive", fmt.Sprintf("file=%s,if=none,format=raw,id=disk%d", disk, n), "-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", n))
+	for n, disk := range slices.Concat(m.Disks, m.Kept) {
+		drive := fmt.Sprintf("file=%s,if=none,format=raw,id=disk%d", disk, n)
+		if n >= len(m.Disks) {
+			drive += ",snapshot=on"
+		}
+		args = append(args, "-drive", drive, "-device", fmt.Sprintf("virtio-blk-pci,drive=disk%d", n))
 	}
 	out, err := exec.CommandContext(ctx, "nice", args...).CombinedOutput()
 	plain := strings.NewReplacer("\r", "", "\x00", "")

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/clearrun/clearrun/test/debiankernel/inside"
 )
 
 // isolators is where runs write their report.
@@ -47,6 +49,22 @@ func start(store, script string, options ...string) (*container, error) {
 		return nil, fmt.Errorf("it said %q (%v), stderr %q", line, err, c.stderr.String())
 	}
 	return c, nil
+}
+
+// verifiedRun makes a run whose root image is to be verified in some way. Nothing is left of it.
+func verifiedRun(store, name, how string) error {
+	c, err := start(store, readBlocks, "--ns")
+	if err != nil {
+		return err
+	}
+	said := isolator("root-image")
+	out, code, err := c.end()
+	if err != nil {
+		return err
+	}
+	left := await(devices)
+	inside.Report(name, code == 3 && strings.HasPrefix(out, "block 0000\nblock 0200") && strings.HasPrefix(said, "enforced: "+how) && left == nil, quoted(code, out, said, left))
+	return nil
 }
 
 // end lets the script go on, and gives what it says and how it ends.
@@ -106,6 +124,18 @@ func await(left func() []string) []string {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return left()
+}
+
+// awaitSome waits until there is something, for a while.
+func awaitSome(there func() []string) []string {
+	const looks = 500
+	for range looks {
+		if found := there(); len(found) > 0 {
+			return found
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
 }
 
 // devices lists loop devices that hold a file, and devices of the device mapper.

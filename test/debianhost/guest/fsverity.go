@@ -30,7 +30,7 @@ func fsVerity() error {
 	if err := unix.Mount(disk, diskDir, "ext4", 0, ""); err != nil {
 		return fmt.Errorf("mount: %w", err)
 	}
-	if err := fsVerityRun("fs-verity: a run", "fs-verity: "); err != nil {
+	if err := verifiedRun(diskStore, "fs-verity: a run", "fs-verity: "); err != nil {
 		return err
 	}
 	path, err := rootImage(diskStore)
@@ -55,22 +55,6 @@ func fsVerity() error {
 	return nil
 }
 
-// fsVerityRun makes a run whose root image is to be verified in some way.
-func fsVerityRun(name, how string) error {
-	c, err := start(diskStore, readBlocks, "--ns")
-	if err != nil {
-		return err
-	}
-	said := isolator("root-image")
-	out, code, err := c.end()
-	if err != nil {
-		return err
-	}
-	left := await(devices)
-	inside.Report(name, code == 3 && strings.HasPrefix(out, "block 0000\nblock 0200") && strings.HasPrefix(said, "enforced: "+how) && left == nil, quoted(code, out, said, left))
-	return nil
-}
-
 // replaced puts other files in the place of the root image: a copy without fs-verity, and
 // one that has it, but with another content.
 func replaced(path string) error {
@@ -84,7 +68,7 @@ func replaced(path string) error {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return err
 	}
-	if err := fsVerityRun("fs-verity: a copy has none", "dm-verity: "); err != nil {
+	if err := verifiedRun(diskStore, "fs-verity: a copy has none", "dm-verity: "); err != nil {
 		return err
 	}
 	data[len(data)/2] ^= 1
@@ -123,7 +107,7 @@ func managed() error {
 	if err == nil {
 		return errors.New("the image is still in the store")
 	}
-	return fsVerityRun("fs-verity: rendered anew", "fs-verity: ")
+	return verifiedRun(diskStore, "fs-verity: rendered anew", "fs-verity: ")
 }
 
 // changedDisk changes a block of the image where no file system sees it.

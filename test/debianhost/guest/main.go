@@ -31,6 +31,8 @@ func checks() error {
 		{"cgroups", cgroups},
 		{"block devices", blockDevices},
 		{"a user", rootless},
+		{"file systems", fileSystems},
+		{"udev", udev},
 	} {
 		if err := part.run(); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)

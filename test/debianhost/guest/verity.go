@@ -59,7 +59,7 @@ func dmVerity() error {
 	if err := killed(); err != nil {
 		return err
 	}
-	return ownTests()
+	return ownTests("hostrun's tests of the device mapper")
 }
 
 // runWhole runs without the device mapper, and counts what is read.
@@ -156,9 +156,9 @@ func killed() error {
 }
 
 // ownTests runs hostrun's tests of its device mapper.
-func ownTests() error {
+func ownTests(name string) error {
 	out, err := exec.Command("/bin/hostrun.test", "-test.v", "-test.run", "^TestDeviceMapper").CombinedOutput()
 	ran := strings.Count(string(out), "--- PASS")
-	inside.Report("hostrun's tests of the device mapper", err == nil && ran >= 2 && !strings.Contains(string(out), "SKIP"), quoted(err, string(out)))
+	inside.Report(name, err == nil && ran >= 2 && !strings.Contains(string(out), "SKIP"), quoted(err, string(out)))
 	return nil
 }
