@@ -1,16 +1,15 @@
 package trust
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/clearrun/clearrun/trust/pcr"
 )
 
 // Measurement says how a record was measured: its Hash was put into a PCR of the TPM.
@@ -23,7 +22,7 @@ type Measurement struct {
 }
 
 // Measure puts a record's hash into a PCR, and returns what that held before and after.
-type Measure func(hash [sha256.Size]byte) (before, after [sha256.Size]byte, err error)
+type Measure func(hash pcr.Value) (before, after pcr.Value, err error)
 
 // AppendMeasured is Append, and measures the record before anybody else can write the next one.
 // A second record says how, or why not. If it could not be measured and the policy
@@ -51,12 +50,12 @@ func (l *Log) AppendMeasured(r Record, m MeasurementPolicy, measure Measure) (se
 }
 
 // measure measures the last record.
-func (w *logWriter) measure(pcr int, measure Measure) (*Measurement, error) {
+func (w *logWriter) measure(number int, measure Measure) (*Measurement, error) {
 	boot, err := bootID()
 	if err != nil {
 		return nil, err
 	}
-	hash, err := pcrValue(w.head.Hash)
+	hash, err := pcr.Parse(w.head.Hash)
 	if err != nil {
 		return nil, err
 	}
@@ -64,21 +63,13 @@ func (w *logWriter) measure(pcr int, measure Measure) (*Measurement, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Measurement{PCR: pcr, Boot: boot, Before: hex.EncodeToString(before[:]), After: hex.EncodeToString(after[:])}, nil
+	return &Measurement{PCR: number, Boot: boot, Before: before.String(), After: after.String()}, nil
 }
 
 // bootID tells this boot from all others.
 func bootID() (string, error) {
 	data, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(data)), err
-}
-
-func pcrValue(s string) (v [sha256.Size]byte, err error) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(v) {
-		return v, fmt.Errorf("%.80q: want %d hex digits", s, hashTextLen)
-	}
-	return [sha256.Size]byte(b), nil
 }
 
 // PCRReplay is what comes of holding a log against a PCR.
@@ -97,12 +88,12 @@ type PCRReplay struct {
 // ReplayPCR takes the log's measurements of this boot again, and holds them against the PCR.
 // Whoever can write the log cannot make the PCR fit what they forged. That the log is
 // whole in itself is for Verify to find.
-func (l *Log) ReplayPCR(pcr int, read func() ([sha256.Size]byte, error)) (*PCRReplay, error) {
+func (l *Log) ReplayPCR(number int, read func() (pcr.Value, error)) (*PCRReplay, error) {
 	boot, err := bootID()
 	if err != nil {
 		return nil, fmt.Errorf("decision log: %w", err)
 	}
-	p := &PCRReplay{PCR: pcr, Faults: []string{}, boot: boot, pending: make(map[uint64]string)}
+	p := &PCRReplay{PCR: number, Faults: []string{}, boot: boot, pending: make(map[uint64]string)}
 	h, err := l.lock(os.O_RDONLY, unix.LOCK_SH) // so that nobody measures meanwhile
 	if err == nil {
 		defer h.close()
@@ -143,7 +134,7 @@ func (p *PCRReplay) record(r Record) error {
 	switch {
 	case !ok:
 		p.fault("record %d, which was measured, is not there any more", r.Run)
-	case m.After != extended(m.Before, hash):
+	case !extends(m.Before, hash, m.After):
 		p.fault("record %d is not the one that was measured", r.Run)
 	case !p.leadsTo(m.Before):
 		p.fault("before record %d, something that the log does not hold was measured into PCR %d", r.Run, p.PCR)
@@ -160,37 +151,27 @@ func (p *PCRReplay) leadsTo(value string) bool {
 		return true
 	}
 	for _, hash := range p.pending {
-		if extended(p.last, hash) == value {
+		if extends(p.last, hash, value) {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *PCRReplay) finish(value [sha256.Size]byte) {
-	p.Value = hex.EncodeToString(value[:])
+func (p *PCRReplay) finish(value pcr.Value) {
+	p.Value = value.String()
 	switch {
-	case p.Measured == 0 && !pristine(value):
+	case p.Measured == 0 && !value.Pristine():
 		p.fault("no record of this boot was measured into PCR %d, but it holds %s: something else measures into it, or records were removed", p.PCR, p.Value)
 	case p.Measured > 0 && !p.leadsTo(p.Value):
 		p.fault("PCR %d holds %s, but the log's records lead to %s: some were forged or removed, or something else measures into it", p.PCR, p.Value, p.last)
 	}
 }
 
-// pristine reports whether nothing was ever measured into a PCR: they start with zeros, those of
-// a dynamic root of trust with ones (PC Client Platform TPM Profile).
-func pristine(v [sha256.Size]byte) bool {
-	return (v[0] == 0 || v[0] == 0xff) && !slices.ContainsFunc(v[:], func(b byte) bool { return b != v[0] })
-}
-
-// extended is what a PCR holds after hash was put into it (TPM 2.0 Library, part 1); empty: one of
-// them is no value of a PCR.
-func extended(value, hash string) string {
-	v, err := pcrValue(value)
-	h, err2 := pcrValue(hash)
-	if err != nil || err2 != nil {
-		return ""
-	}
-	sum := sha256.Sum256(append(v[:], h[:]...))
-	return hex.EncodeToString(sum[:])
+// extends reports whether a PCR that held before holds after once hash was put into it. Text of the log
+// that is no value of a PCR leads nowhere.
+func extends(before, hash, after string) bool {
+	v, err := pcr.Parse(before)
+	h, err2 := pcr.Parse(hash)
+	return err == nil && err2 == nil && v.Extended(h).String() == after
 }

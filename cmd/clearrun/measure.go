@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
 	"errors"
 
 	"github.com/clearrun/clearrun/trust"
@@ -10,10 +9,7 @@ import (
 
 // measure puts records into the PCR that the policy names.
 func measure(m trust.MeasurementPolicy) trust.Measure {
-	return func(hash [sha256.Size]byte) (before, after [sha256.Size]byte, err error) {
-		b, a, err := tpm.Register{Device: m.Device, PCR: m.PCR}.Extend(hash)
-		return b, a, err
-	}
+	return tpm.Register{Device: m.Device, PCR: m.PCR}.Extend
 }
 
 // verified is what `clearrun log verify` found.
@@ -32,7 +28,5 @@ func (g globals) replay(l *trust.Log) (*trust.PCRReplay, error) {
 	if m.TPM == trust.TPMOff {
 		return nil, errors.New("--pcr: the policy has nothing measured: let it say measurement: {tpm: optional}, or leave --pcr out")
 	}
-	return l.ReplayPCR(m.PCR, func() ([sha256.Size]byte, error) {
-		return tpm.Register{Device: m.Device, PCR: m.PCR}.Read()
-	})
+	return l.ReplayPCR(m.PCR, tpm.Register{Device: m.Device, PCR: m.PCR}.Read)
 }

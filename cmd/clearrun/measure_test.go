@@ -14,6 +14,7 @@ import (
 
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/trust/pcr"
 	"github.com/clearrun/clearrun/trust/tpm"
 	"github.com/clearrun/clearrun/vmrun/bundle"
 )
@@ -87,7 +88,7 @@ func records(t *testing.T, dir string) (list []trust.Record) {
 func TestMeasuredRuns(t *testing.T) {
 	dir, socket := t.TempDir(), emulatedTPM(t)
 	measurement := "{tpm: required, pcr: 16, device: " + socket + "}"
-	var want tpm.Value
+	var want pcr.Value
 	for range 3 {
 		if err := measuredRun(t, dir, measurement); err != nil {
 			t.Fatal(err)
@@ -98,18 +99,18 @@ func TestMeasuredRuns(t *testing.T) {
 		t.Fatalf("%d records", len(list))
 	}
 	for i := 0; i < len(list); i += 2 {
-		hash, err := hex.DecodeString(list[i].Hash)
+		hash, err := pcr.Parse(list[i].Hash)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want = want.Extended([sha256.Size]byte(hash))
-		if r := list[i+1]; r.Event != trust.EventMeasured || r.Run != list[i].Seq || r.Measured.PCR != 16 || r.Measured.After != hex.EncodeToString(want[:]) {
+		want = want.Extended(hash)
+		if r := list[i+1]; r.Event != trust.EventMeasured || r.Run != list[i].Seq || r.Measured.PCR != 16 || r.Measured.After != want.String() {
 			t.Errorf("record of the measurement: %+v", r)
 		}
 	}
 	register := tpm.Register{Device: socket, PCR: 16}
 	if got, err := register.Read(); err != nil || got != want {
-		t.Errorf("the PCR holds %x, %v; the log leads to %x", got, err, want)
+		t.Errorf("the PCR holds %v, %v; the log leads to %v", got, err, want)
 	}
 	verify := func(code int, words ...string) {
 		t.Helper()
@@ -194,7 +195,7 @@ func TestMeasuredAtOnce(t *testing.T) {
 		})
 	}
 	runs.Wait()
-	p, err := l.ReplayPCR(m.PCR, func() ([sha256.Size]byte, error) { return tpm.Register{Device: m.Device, PCR: m.PCR}.Read() })
+	p, err := l.ReplayPCR(m.PCR, tpm.Register{Device: m.Device, PCR: m.PCR}.Read)
 	if err != nil || len(p.Faults) > 0 || p.Measured != 8 {
 		t.Errorf("%+v, %v", p, err)
 	}

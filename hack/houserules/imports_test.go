@@ -39,9 +39,10 @@ var mayImport = map[string][]string{
 
 	// What to run, and whether it may.
 	"pod":   {"trust", "image/...", "hostrun/label", "hostrun/seccomp"},
-	"trust": {"image"},
+	"trust": {"image", "trust/pcr"},
 	// The TPM, which knows nothing of what is measured.
-	"trust/tpm": {},
+	"trust/tpm": {"trust/pcr"},
+	"trust/pcr": {},
 
 	// Images.
 	"image/aci":          {"image", "image/spool", "image/compression"},

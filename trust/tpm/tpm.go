@@ -4,7 +4,6 @@
 package tpm
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,16 +13,9 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
 	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
+
+	"github.com/clearrun/clearrun/trust/pcr"
 )
-
-// Value is what a PCR of the SHA-256 bank holds.
-type Value [sha256.Size]byte
-
-// Extended is the value after digest was put into a PCR that held v (TPM 2.0 Library,
-// part 1, section "Extend of a PCR").
-func (v Value) Extended(digest [sha256.Size]byte) Value {
-	return sha256.Sum256(append(v[:], digest[:]...))
-}
 
 // Register is one PCR of a TPM.
 type Register struct {
@@ -32,10 +24,10 @@ type Register struct {
 }
 
 // Read returns what the PCR holds.
-func (r Register) Read() (Value, error) {
+func (r Register) Read() (pcr.Value, error) {
 	t, err := r.open()
 	if err != nil {
-		return Value{}, err
+		return pcr.Value{}, err
 	}
 	v, err := r.read(t)
 	return v, errors.Join(err, t.Close())
@@ -44,7 +36,7 @@ func (r Register) Read() (Value, error) {
 // Extend puts a digest into the PCR, and returns what it held before and after. It is
 // an error if the PCR did not take it, as where there is no bank for SHA-256. Nobody else may
 // extend the PCR meanwhile.
-func (r Register) Extend(digest [sha256.Size]byte) (before, after Value, err error) {
+func (r Register) Extend(digest pcr.Value) (before, after pcr.Value, err error) {
 	t, err := r.open()
 	if err != nil {
 		return before, after, err
@@ -53,7 +45,7 @@ func (r Register) Extend(digest [sha256.Size]byte) (before, after Value, err err
 	return before, after, errors.Join(err, t.Close())
 }
 
-func (r Register) extend(t transport.TPM, digest [sha256.Size]byte) (before, after Value, err error) {
+func (r Register) extend(t transport.TPM, digest pcr.Value) (before, after pcr.Value, err error) {
 	if before, err = r.read(t); err != nil {
 		return before, after, err
 	}
@@ -73,7 +65,7 @@ func (r Register) extend(t transport.TPM, digest [sha256.Size]byte) (before, aft
 	return before, after, nil
 }
 
-func (r Register) read(t transport.TPM) (v Value, err error) {
+func (r Register) read(t transport.TPM) (v pcr.Value, err error) {
 	bit := make([]byte, 3) // PCRs 0 to 23
 	bit[r.PCR/8] = 1 << (r.PCR % 8)
 	cmd := tpm2.PCRRead{PCRSelectionIn: tpm2.TPMLPCRSelection{
