@@ -50,11 +50,15 @@ func (o *Options) notice(line string) {
 func (o *Options) connect(ctx context.Context, p *pod.Pod, pid int, start *proto.Start) (io.Closer, error) {
 	var c *network.Connection
 	var err error
+	var ports []network.Port
+	for _, published := range p.Published {
+		ports = append(ports, network.Port(published))
+	}
 	switch {
 	case p.Network == pod.NetworkUser:
-		c, err = network.User(ctx, pid)
+		c, err = network.User(ctx, pid, ports)
 	case o.found != nil:
-		c, err = o.found.Connect(ctx, pid)
+		c, err = o.found.Connect(ctx, pid, ports)
 	default:
 		return io.NopCloser(nil), nil
 	}

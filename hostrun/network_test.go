@@ -1,6 +1,7 @@
 package hostrun_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 
@@ -71,6 +72,86 @@ func TestUserNetworkOffline(t *testing.T) {
 	}
 	if left := h.Processes(); len(left) > 0 {
 		t.Errorf("left: %q", left)
+	}
+	nothingLeft(t)
+}
+
+// published parses ports of the host.
+func published(t *testing.T, list ...string) (ports []pod.Publication) {
+	t.Helper()
+	for _, s := range list {
+		p, err := pod.ParsePublication(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ports = append(ports, p)
+	}
+	return ports
+}
+
+// TestPublish reaches an app from outside, and from the host.
+func TestPublish(t *testing.T) {
+	setUp(t)
+	h := networktest.New(t)
+	ports := published(t, "8080:80", "127.0.0.1:8081:81", "8090-8092:90-92", "5353:53/udp")
+	for _, tt := range []struct {
+		name, serve, protocol, ask string
+		from                       func(func())
+	}{
+		{"from outside", "tcp :80", "tcp", networktest.HostAddress + ":8080", h.InWorld},
+		{"from the host", "tcp :80", "tcp", "127.0.0.1:8080", h.InHost},
+		{"at one address", "tcp :81", "tcp", "127.0.0.1:8081", h.InHost},
+		{"of a range", "tcp :91", "tcp", networktest.HostAddress + ":8091", h.InWorld},
+		{"UDP", "udp :53", "udp", networktest.HostAddress + ":5353", h.InWorld},
+	} {
+		var answer string
+		var err error
+		asked := make(chan struct{})
+		ready := make(chan struct{})
+		go tt.from(func() {
+			defer close(asked)
+			close(ready)
+			answer, err = networktest.Ask(tt.protocol, tt.ask)
+		})
+		<-ready
+		r := shell(t, pod.Overrides{Network: "user", Publish: ports}, "/bin/probe serve "+tt.serve+" inside")
+		r.want(t, 0, "")
+		<-asked
+		if err != nil || answer != "inside" {
+			t.Errorf("%s: %q, %v", tt.name, answer, err)
+		}
+	}
+	h.InWorld(func() {
+		if c, err := net.Dial("tcp", networktest.HostAddress+":8081"); err == nil {
+			c.Close()
+			t.Error("a port of the host's loopback interface was reached from outside")
+		}
+	})
+	if left := h.Processes(); len(left) > 0 {
+		t.Errorf("after the app's end: %q", left)
+	}
+}
+
+// TestPublishFaults asks for ports that are not to be had.
+func TestPublishFaults(t *testing.T) {
+	setUp(t)
+	h := networktest.New(t)
+	taken := h.Serve("0.0.0.0:0", "somebody else")
+	for port, want := range map[string]string{
+		taken + ":80":                "publish port " + taken + "/tcp of the host: it is in use: end what listens there, or publish another",
+		"192.0.2.77:8080:80":         "publish port 8080/tcp of 192.0.2.77: the host does not have that address",
+		"8080-8090:80-90":            "",
+		taken + ":80/udp":            "",
+		"127.0.0.1:" + taken + ":80": "it is in use",
+	} {
+		r := shell(t, pod.Overrides{Network: "user", Publish: published(t, port)}, "true")
+		if want == "" {
+			r.want(t, 0, "")
+			continue
+		}
+		if r.code != 125 || r.err == nil || !strings.Contains(r.err.Error(), want) {
+			t.Errorf("%s: exit code %d, %v; want %q", port, r.code, r.err, want)
+		}
 	}
 	nothingLeft(t)
 }

@@ -41,6 +41,7 @@ type Overrides struct {
 	StopSignal   string // name or number; replaces the image's
 
 	Network string        // as ParseNetwork reads it; empty: the tier's default
+	Publish []Publication // ports of the host
 	Label   label.Options // SELinux; no RequireSELinux: that is the policy's
 
 	UserNS string // host or auto; empty: the tier's default
@@ -102,6 +103,9 @@ func assemble(verdict trust.Verdict, meta image.Meta, o Overrides) (*Pod, error)
 		return fail(err)
 	}
 	if err := p.cutFrames(o); err != nil {
+		return fail(err)
+	}
+	if p.Published, err = choosePublications(o.Publish, p.Network, verdict.Tier()); err != nil {
 		return fail(err)
 	}
 	if p.UserNamespace, err = chooseUserNamespace(o.UserNS, verdict.Tier()); err != nil {

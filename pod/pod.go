@@ -22,6 +22,7 @@ type Pod struct {
 	App       App
 	Resources Resources
 	Network   Network
+	Published []Publication
 	// UserNamespace is what the user wants; tier ns alone knows it.
 	UserNamespace UserNamespace
 	Volumes       []Volume

@@ -32,6 +32,13 @@ func TestPolicyHoldsSurroundings(t *testing.T) {
 		o.Volumes[0].Relabel = pod.RelabelShared
 		return o
 	}
+	published := func(s string) pod.Overrides {
+		p, err := pod.ParsePublication(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pod.Overrides{Network: "user", Publish: []pod.Publication{p}}
+	}
 	open := "volumes: [\"" + dir + "/open:rw\", \"" + dir + ":ro\"]"
 	for _, tc := range []struct {
 		name, tier, allow string
@@ -49,6 +56,12 @@ func TestPolicyHoldsSurroundings(t *testing.T) {
 		{"and dropped again", "ns", "", pod.Overrides{Network: "user", CapAdd: []string{"ALL"}, CapDrop: []string{"NET_RAW", "NET_ADMIN"}}, ""},
 		{"frames on a shared network", "ns", "networks: [\"cni:a\"]", pod.Overrides{Network: "cni:a", CapAdd: []string{"NET_RAW"}}, ""},
 		{"frames in no network", "ns", "", pod.Overrides{CapAdd: []string{"NET_RAW"}}, ""},
+		{"port by default", "ns", "", published("8080:80"), ""},
+		{"low port by default", "ns", "", published("80:80"), "allows published ports 1024-65535; asked for: port 80/tcp"},
+		{"low port", "ns", "ports: [80]", published("80:80"), ""},
+		{"no port", "ns", "ports: []", published("8080:80"), "allows no published ports; asked for: port 8080/tcp"},
+		{"port of another address", "ns", "ports: [\"127.0.0.1:1-65535\"]", published("8080:80"), "allows published ports 127.0.0.1:1-65535; asked for: port 8080/tcp"},
+		{"port of the address", "ns", "ports: [\"127.0.0.1:1-65535\"]", published("127.0.0.1:8080:80"), ""},
 		{"tier host has the host's", "host", "", pod.Overrides{}, ""},
 		{"volume by default", "ns", "", volume("open", true), "allows no volumes; asked for: " + dir + "/open:ro"},
 		{"volume at tier host", "host", "", volume("open", true), "allows no volumes"},

@@ -11,7 +11,7 @@ import (
 )
 
 // Limits bound what an app of the image may get. The zero Limits bound neither
-// capabilities nor memory nor CPUs, and give no more than the usual networks and no volume.
+// capabilities nor memory nor CPUs, and give no more than the usual networks and ports, and no volume.
 type Limits struct {
 	Capabilities []string `json:"capabilities"` // all that it may hold; nil: not bounded
 	MemoryBytes  uint64   `json:"memoryBytes"`  // 0: not bounded
@@ -19,6 +19,8 @@ type Limits struct {
 	// Networks are those it may have: "host", "user", "cni:NAME". "none" it always may.
 	// Nil: DefaultNetworks.
 	Networks []string `json:"networks"`
+	// Ports are those of the host at which the world may reach it. Nil: DefaultPorts.
+	Ports []PortRule `json:"ports"`
 	// Volumes are the folders of the host that it may have. Nil: none.
 	Volumes []VolumeRule `json:"volumes"`
 	// SELinux says that nothing may run unless SELinux enforces its label.
@@ -27,7 +29,7 @@ type Limits struct {
 
 // clone returns a copy that shares nothing with l.
 func (l Limits) clone() Limits {
-	l.Capabilities, l.Networks, l.Volumes = slices.Clone(l.Capabilities), slices.Clone(l.Networks), slices.Clone(l.Volumes)
+	l.Capabilities, l.Networks, l.Volumes, l.Ports = slices.Clone(l.Capabilities), slices.Clone(l.Networks), slices.Clone(l.Volumes), slices.Clone(l.Ports)
 	return l
 }
 

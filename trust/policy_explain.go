@@ -44,7 +44,7 @@ type Allowance struct {
 // allowance is that of the rule, with what goes without saying.
 func (r *rule) allowance() *Allowance {
 	a := &Allowance{r.limits.clone(), r.insecure, r.plainHTTP}
-	a.Networks = r.limits.allowedNetworks()
+	a.Networks, a.Ports = r.limits.allowedNetworks(), r.limits.allowedPorts()
 	if a.Volumes == nil {
 		a.Volumes = []VolumeRule{}
 	}

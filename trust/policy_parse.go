@@ -265,6 +265,7 @@ func (p *policyReader) readAllow(n ast.Node, r *rule) map[string]ast.Node {
 		},
 		"maxCPUs":  func(n ast.Node) { r.limits.CPUs = p.count(n, "maxCPUs", cpusMax) },
 		"networks": func(n ast.Node) { p.readNetworks(n, &r.limits) },
+		"ports":    func(n ast.Node) { p.readPorts(n, &r.limits) },
 		"volumes":  func(n ast.Node) { p.readVolumes(n, &r.limits) },
 	})
 }

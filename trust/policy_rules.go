@@ -53,6 +53,9 @@ func (p *policyReader) checkAllow(d *draft) {
 				p.fault(d.allow["networks"], "rule %q: network %s does not exist at tier vm, the only one of the rule: allow tier ns, or leave it out", d.name, network)
 			}
 		}
+		if len(d.limits.Ports) > 0 {
+			p.fault(d.allow["ports"], "rule %q: published ports do not exist at tier vm, the only one of the rule: allow tier ns, or leave them out", d.name)
+		}
 		if len(d.limits.Volumes) > 0 {
 			p.fault(d.allow["volumes"], "rule %q: volumes do not exist at tier vm, the only one of the rule: allow tier ns, or leave them out", d.name)
 		}

@@ -74,6 +74,10 @@ func TestPolicyFaults(t *testing.T) {
 		{rules(open + "\n  allow: {networks: [none, host]}"), "5:11: rule \"a\": network host does not exist at tier vm"},
 		{rules(open + "\n  tiers: [vm]\n  allow: {networks: [\"cni:a\"]}"), "6:11: rule \"a\": network cni:a does not exist at tier vm"},
 		{rules(open + "\n  allow: {volumes: [\"/srv:ro\"]}"), "5:11: rule \"a\": volumes do not exist at tier vm"},
+		{rules(open + "\n  allow: {ports: [80]}"), "5:11: rule \"a\": published ports do not exist at tier vm"},
+		{rules(open + "\n  tiers: [ns]\n  allow: {ports: [80/sctp]}"), "6:19: ports: port \"80/sctp\": want tcp or udp"},
+		{rules(open + "\n  tiers: [ns]\n  allow: {ports: [80/tcp, 1-90]}"), "6:19: ports: 80/tcp changes nothing: 1-90 allows it already"},
+		{rules(open + "\n  tiers: [ns]\n  allow: {ports: [1-90, 80/tcp]}"), "ports: 80/tcp changes nothing: 1-90 allows it already"},
 		{rules(open + "\n  allow: {volumes: [/srv]}"), "5:21: volumes: \"/srv\": say whether it may be written"},
 		{rules(open + "\n  allow: {volumes: [\"/srv:z\"]}"), "5:21: volumes: \"/srv:z\": say whether"},
 		{rules(open + "\n  allow: {volumes: [\"srv:ro\"]}"), "5:21: volumes: \"srv:ro\": want an absolute path"},
@@ -484,7 +488,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add([]byte(rules("name: a\n  match: {name: \"a.b/*\", labels: {os: linux}}\n  deny: true", "name: b\n  match: {name: \"**\"}\n  require: {none: true, minVersion: 1.0.0}")))
 	f.Add([]byte(rules("name: a\n  match: {digest: " + digest(nil).String() + "}\n  require: {signers: [" + someKey + "], atLeast: 1, notOlderThan: 9d}")))
 	f.Add([]byte("measurement: {tpm: required, pcr: 16, device: /dev/tpm0}\nrules: [{name: a, match: {name: a.b/c}, deny: true}]\n"))
-	f.Add([]byte("rules:\n- name: a\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n  minTier: ns\n  allow: {insecure: false, capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, networks: [host, cni:a], volumes: [\"/srv/*:ro\", \"/:ro\"]}\n"))
+	f.Add([]byte("rules:\n- name: a\n  match: {name: \"**\"}\n  require: {signers: keyring}\n  tiers: [vm, ns]\n  minTier: ns\n  allow: {insecure: false, capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, networks: [host, cni:a], ports: [80, \"127.0.0.1:1-9/udp\"], volumes: [\"/srv/*:ro\", \"/:ro\"]}\n"))
 	f.Add([]byte("a: &x [*x]\n<<: *x\n!!str b: |\n  c\n"))
 	e := inspected(f, nil, newKeyring(f))
 	f.Fuzz(func(t *testing.T, text []byte) {

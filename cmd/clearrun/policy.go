@@ -186,7 +186,7 @@ func printAllowance(w io.Writer, a *trust.Allowance) {
 	if a == nil {
 		return
 	}
-	list := []string{"networks " + strings.Join(a.Networks, ", "), a.VolumeWords()}
+	list := []string{"networks " + strings.Join(a.Networks, ", "), a.PortWords(), a.VolumeWords()}
 	if a.Capabilities != nil {
 		list = append(list, fmt.Sprintf("capabilities %s", a.Capabilities))
 	}

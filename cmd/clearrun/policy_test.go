@@ -55,14 +55,14 @@ func TestPolicyCommand(t *testing.T) {
 		{first + "  require: {signers: keyring}\n", []string{"check", img}, 1, []string{"requires: a signature of any key", "found:    no signature", "REFUSED"}},
 		{first + "  require: {signers: keyring}\n", []string{"check", "--insecure-no-verify", img}, 1, []string{"does not allow it"}},
 		{first + "  require: {none: true}\n", []string{"check", "--signature", filepath.Join(dir, "absent"), img}, 125, []string{"absent"}},
-		{first + "  require: {none: true}\n", []string{"check", img}, 0, []string{"allows: networks none, user; no volumes\n"}},
+		{first + "  require: {none: true}\n", []string{"check", img}, 0, []string{"allows: networks none, user; published ports 1024-65535; no volumes\n"}},
 		{first + "  require: {none: true}\n  tiers: [ns]\n", []string{"check", "--network", "host", img}, 1, []string{"no  requires: at most networks none, user\n", "REFUSED"}},
 		{first + "  require: {none: true}\n  tiers: [ns]\n", []string{"check", "-v", "/:/host:ro", img}, 1, []string{"allows no volumes; asked for: /:ro"}},
 		{
 			first + "  require: {none: true}\n  tiers: [ns]\n  allow: {networks: [host], volumes: [\"/srv:ro\"], capabilities: [KILL], maxMemory: 1G, maxCPUs: 2, insecure: true, plainHTTP: true}\n",
 			[]string{"check", img},
 			0,
-			[]string{"allows: networks host; volumes /srv:ro; capabilities [KILL]; memory 1G; 2 CPUs; --insecure-no-verify; --plain-http\n"},
+			[]string{"allows: networks host; published ports 1024-65535; volumes /srv:ro; capabilities [KILL]; memory 1G; 2 CPUs; --insecure-no-verify; --plain-http\n"},
 		},
 		{
 			first + "  require: {none: true}\n  tiers: [ns]\n  allow: {networks: [host], volumes: [\"/srv:ro\"]}\n",

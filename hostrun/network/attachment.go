@@ -91,7 +91,7 @@ func (a *attachment) Close() error {
 
 func (a *attachment) undo(ctx context.Context) error {
 	if err := a.config().DelNetworkList(ctx, a.record.list, a.runtime()); err != nil {
-		a.file.Close()
+		a.release()
 		return fmt.Errorf("undo network cni:%s: %w: the next start tries again, by %s", a.record.list.Name, unwrapPlugin(err), a.path(recordSuffix))
 	}
 	a.forget()

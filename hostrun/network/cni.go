@@ -247,7 +247,7 @@ const interfaceName = "eth0"
 
 // Connect has the plugins connect the network namespace of PID 1, which the caller has not reaped. It
 // must be called on a locked thread, and closed there: what it starts ends with the thread.
-func (n *Network) Connect(ctx context.Context, pid int) (*Connection, error) {
+func (n *Network) Connect(ctx context.Context, pid int, ports []Port) (*Connection, error) {
 	fail := func(err error) (*Connection, error) {
 		return nil, fmt.Errorf("network cni:%s: %w", n.list.Name, err)
 	}
@@ -256,10 +256,20 @@ func (n *Network) Connect(ctx context.Context, pid int) (*Connection, error) {
 		return fail(err)
 	}
 	defer ns.close()
-	a, err := n.cni.record(n.list)
+	if err := n.checkPorts(ports); err != nil {
+		return nil, err
+	}
+	// Rules of a firewall take no port. Held here, nobody else can have it meanwhile.
+	held, err := reserve(ports)
 	if err != nil {
+		return nil, err
+	}
+	a, err := n.cni.record(n.list, ports)
+	if err != nil {
+		held.release()
 		return fail(err)
 	}
+	a.ports = held
 	if err := pin(ns.net, a.record.NetNS); err != nil {
 		a.forget()
 		return fail(err)
@@ -272,4 +282,16 @@ func (n *Network) Connect(ctx context.Context, pid int) (*Connection, error) {
 		err = errors.Join(err, undo)
 	}
 	return fail(fmt.Errorf("%w: mend %s, or use another network", err, n.file))
+}
+
+// portMappings is the capability of plugins that publish ports (CNI conventions).
+const portMappings = "portMappings"
+
+// checkPorts looks for a plugin that publishes ports, if there are any to publish.
+func (n *Network) checkPorts(ports []Port) error {
+	publishes := func(p *libcni.PluginConfig) bool { return p.Network.Capabilities[portMappings] }
+	if len(ports) == 0 || slices.ContainsFunc(n.list.Plugins, publishes) {
+		return nil
+	}
+	return fmt.Errorf("network cni:%s: none of its plugins publishes ports: add {\"type\": \"portmap\", \"capabilities\": {%q: true}} to %s, or publish none", n.list.Name, portMappings, n.file)
 }

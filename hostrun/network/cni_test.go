@@ -21,7 +21,7 @@ func newRecord(t testing.TB) *attachment {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := CNI{StateDir: filepath.Join(t.TempDir(), "state")}.withDefaults().record(list)
+	a, err := CNI{StateDir: filepath.Join(t.TempDir(), "state")}.withDefaults().record(list, []Port{{HostPort: 8080, Port: 80, Count: 2, Protocol: "tcp"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func TestRecord(t *testing.T) {
 		t.Fatalf("left over: %v, %v", claimed, faults)
 	}
 	got := claimed[0].record
-	if !reflect.DeepEqual(got.list, a.record.list) || got.Container != a.record.Container || got.NetNS != a.record.NetNS || !reflect.DeepEqual(got.Plugins, DefaultPluginDirs()) {
+	if !reflect.DeepEqual(got.list, a.record.list) || got.Container != a.record.Container || got.NetNS != a.record.NetNS || !reflect.DeepEqual(got.Arguments, a.record.Arguments) || !reflect.DeepEqual(got.Plugins, DefaultPluginDirs()) {
 		t.Errorf("it says %+v, and was %+v", got, a.record)
 	}
 	if again, _ := a.cni.leftOver(); len(again) > 0 {

@@ -86,16 +86,24 @@ type attachment struct {
 	cni    CNI
 	record *record
 	file   *os.File // locked
+	ports  reservation
 }
 
 // record makes a container's record.
-func (c CNI) record(list *libcni.NetworkConfigList) (*attachment, error) {
+func (c CNI) record(list *libcni.NetworkConfigList, ports []Port) (*attachment, error) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // which never fails
 	container := "clearrun-" + hex.EncodeToString(id[:])
 	r := &record{
 		Format: recordFormat, Container: container, Config: list.Bytes, Plugins: c.PluginDirs,
 		Interface: interfaceName, NetNS: filepath.Join(c.StateDir, container+namespaceSuffix), list: list,
+	}
+	if len(ports) > 0 {
+		m, err := mappings(ports)
+		if err != nil {
+			return nil, err
+		}
+		r.Arguments = map[string]json.RawMessage{portMappings: m}
 	}
 	if err := os.MkdirAll(c.StateDir, 0o700); err != nil {
 		return nil, err
@@ -186,6 +194,13 @@ func (a *attachment) forget() {
 	for _, suffix := range []string{draftSuffix, recordSuffix} {
 		_ = os.Remove(a.path(suffix))
 	}
+	a.release()
+}
+
+// release gives up what this process holds of it.
+func (a *attachment) release() {
+	a.ports.release()
+	a.ports = nil
 	a.file.Close()
 }
 
@@ -249,7 +264,7 @@ func (c CNI) leftOver() (claimed []*attachment, faults []error) {
 				faults = append(faults, fmt.Errorf("%s, of a run that was killed: %w: undo its network by hand, and remove it", path, err))
 				continue
 			}
-			claimed = append(claimed, &attachment{c, r, f})
+			claimed = append(claimed, &attachment{cni: c, record: r, file: f})
 		}
 	}
 	return claimed, faults

@@ -30,7 +30,7 @@ func UserProgram() (string, error) {
 //
 // What listens on the host's loopback interface stays out of the app's reach, unless it
 // may send frames of its own.
-func User(ctx context.Context, pid int) (*Connection, error) {
+func User(ctx context.Context, pid int, ports []Port) (*Connection, error) {
 	path, err := UserProgram()
 	if err != nil {
 		return nil, err
@@ -40,7 +40,13 @@ func User(ctx context.Context, pid int) (*Connection, error) {
 		return nil, err
 	}
 	defer n.close()
-	p, err := start(ctx, pasta(path, n), isNumber)
+	// pasta would say little of a port that it cannot have, and nothing of one of several.
+	held, err := reserve(ports)
+	if err != nil {
+		return nil, err
+	}
+	held.release()
+	p, err := start(ctx, pasta(path, n, ports), isNumber)
 	if err != nil {
 		return nil, fmt.Errorf("network user: %s: %w", path, err)
 	}
@@ -56,11 +62,14 @@ func isNumber(line string) bool {
 // pasta is the command (passt(1)). It gets the namespaces as standard input and output:
 // to open them by the number of PID 1, it would need that one's rights. Its other
 // descriptors it closes by itself, in newer versions.
-func pasta(path string, n namespaces) *exec.Cmd {
+func pasta(path string, n namespaces, ports []Port) *exec.Cmd {
 	cmd := exec.Command(path, "--foreground", "--quiet", "--config-net", "--pid", "/proc/self/fd/2",
-		// Nothing of the host's loopback, and no ports.
-		"--no-map-gw", "-t", "none", "-u", "none", "-T", "none", "-U", "none",
+		// Nothing of the host's loopback, and no ports but those asked for.
+		"--no-map-gw", "-T", "none", "-U", "none",
 		"--dns-forward", resolver, "--netns", "/proc/self/fd/0")
+	for option, protocol := range map[string]string{"-t": "tcp", "-u": "udp"} {
+		cmd.Args = append(cmd.Args, pastaPorts(option, protocol, ports)...)
+	}
 	cmd.Stdin = n.net
 	if n.user != nil {
 		cmd.Stdout = n.user
@@ -72,4 +81,23 @@ func pasta(path string, n namespaces) *exec.Cmd {
 		cmd.Args = append(cmd.Args, "--runas", "0:0")
 	}
 	return cmd
+}
+
+// pastaPorts are the options for the ports of one protocol.
+func pastaPorts(option, protocol string, ports []Port) (args []string) {
+	for _, p := range ports {
+		if p.Protocol != protocol {
+			continue
+		}
+		last := p.Count - 1
+		spec := fmt.Sprintf("%d-%d:%d-%d", p.HostPort, int(p.HostPort)+last, p.Port, int(p.Port)+last)
+		if p.Host.IsValid() {
+			spec = p.Host.String() + "/" + spec
+		}
+		args = append(args, option, spec)
+	}
+	if len(args) == 0 {
+		return []string{option, "none"}
+	}
+	return args
 }

@@ -12,6 +12,13 @@ func main() {
 		get(os.Args[2])
 		return
 	}
+	if len(os.Args) == 5 && os.Args[1] == "serve" {
+		if err := serve(os.Args[2], os.Args[3], os.Args[4]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	for _, p := range probes {
 		if len(os.Args) == 2 && os.Args[1] == p.name {
 			if err := p.try(); err != nil {

@@ -27,6 +27,42 @@ func get(address string) {
 	}
 }
 
+// serve answers the first who sends something. The answer is to have arrived when it
+// returns: with the app goes its network.
+func serve(network, address, say string) error {
+	if network == "udp" {
+		c, err := net.ListenPacket(network, address)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_, from, err := c.ReadFrom(make([]byte, 1500))
+		if err == nil {
+			_, err = c.WriteTo([]byte(say), from)
+			time.Sleep(time.Second)
+		}
+		return err
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	c, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	if _, err = io.WriteString(c, say); err != nil {
+		return err
+	}
+	_, _ = io.Copy(io.Discard, c) // to the other's end
+	return nil
+}
+
 // frames tries to send what the kernel would not: frames and packets with addresses of
 // the app's own choice.
 func frames() error {

@@ -35,6 +35,17 @@ func (u User) Own(paths ...string) error {
 
 // Start starts a command as the user, with dir as home and for temporary files.
 func (u User) Start(cmd *exec.Cmd, dir string) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends, and only the command has its mount namespace
+		started <- u.StartHere(cmd, dir)
+	}()
+	return <-started
+}
+
+// StartHere is Start in the namespaces of this thread, which must be a locked one, and has a mount
+// namespace of its own from now on.
+func (u User) StartHere(cmd *exec.Cmd, dir string) error {
 	files, err := u.write(dir)
 	if err != nil {
 		return err
@@ -42,25 +53,19 @@ func (u User) Start(cmd *exec.Cmd, dir string) error {
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.ID), Gid: uint32(u.ID), Groups: []uint32{group}}}
-	started := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends, and only the command has its mount namespace
-		started <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-				return err
-			}
-			if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-				return err
-			}
-			for path, content := range files {
-				if err := unix.Mount(content, path, "", unix.MS_BIND, ""); err != nil {
-					return fmt.Errorf("mount on %s: %w", path, err)
-				}
-			}
-			return cmd.Start()
-		}()
-	}()
-	return <-started
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return err
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	for path, content := range files {
+		_ = unix.Unmount(path, unix.MNT_DETACH) // of an earlier command
+		if err := unix.Mount(content, path, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount on %s: %w", path, err)
+		}
+	}
+	return cmd.Start()
 }
 
 // write writes what /etc is to say into dir, and gives for each of its files the one there.
