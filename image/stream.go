@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,15 @@ func DrainZeros(r io.Reader) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read archive: %w", err)
+			return ArchiveError(err)
 		}
 	}
+}
+
+// ArchiveError is the error of who reads a tar. Of one that is cut short or damaged it says what helps.
+func ArchiveError(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, tar.ErrHeader) {
+		return fmt.Errorf("read archive: %w: it is cut short or damaged: fetch it again, or build it anew if it was made like that", err)
+	}
+	return fmt.Errorf("read archive: %w", err)
 }

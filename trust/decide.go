@@ -140,12 +140,15 @@ func (e Evidence) refusal(name image.Name) error {
 	if len(reasons) == 0 {
 		return errors.New("trust: " + about + " carries no signature")
 	}
+	refusal := fmt.Errorf("trust: %s is not signed by anyone trusted: %s", about, strings.Join(reasons, "; "))
+	if e.changed == len(reasons) { // more trust would not help
+		return refusal
+	}
 	file := "key.asc"
 	if e.cosign {
 		file = "cosign.pub"
 	}
-	return fmt.Errorf("trust: %s is not signed by anyone trusted: %s; if you trust a signer: clearrun trust add --prefix %s %s",
-		about, strings.Join(reasons, "; "), placeholder, file)
+	return fmt.Errorf("%w; if you trust a signer: clearrun trust add --prefix %s %s", refusal, placeholder, file)
 }
 
 // reasons says of each signature why it does not count, given that none does.

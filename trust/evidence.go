@@ -30,6 +30,7 @@ type Evidence struct {
 	at       time.Time  // when
 	good     []vouch
 	bad      []string // one line per signature that is not good
+	changed  int      // how many of those are by a trusted key, but not over these bytes
 }
 
 // vouch is a good signature by a trusted key.
@@ -187,6 +188,9 @@ func signersOf(trusted []trustedKey, id uint64) [][]trustedKey {
 // conclude takes the result of a check whose bytes have all passed.
 func (e *Evidence) conclude(c *check, now time.Time) {
 	if err := c.result(now); err != nil {
+		if errors.As(err, &mismatch{}) {
+			e.changed++
+		}
 		e.bad = append(e.bad, fmt.Sprintf("the signature by key %s (%s) %s",
 			c.candidate.keyID(), identity(c.copies[0].entity, now), describeError(err)))
 		return
@@ -223,7 +227,7 @@ func (c *check) result(now time.Time) error {
 		}
 	}
 	if err := key.PublicKey.VerifySignature(c.hash, c.candidate.sig); err != nil {
-		return err
+		return mismatch{err}
 	}
 	return checkDetails(c.candidate.sig, key, now)
 }
@@ -335,5 +339,12 @@ func describeError(err error) string {
 	case errors.Is(err, errBadSubkey):
 		return "is " + err.Error()
 	}
-	return "is not valid (" + strings.TrimPrefix(err.Error(), "openpgp: ") + ")"
+	said := "is not valid (" + strings.TrimPrefix(err.Error(), "openpgp: ") + ")"
+	if errors.As(err, &mismatch{}) {
+		said += ": image or signature was changed after the signing, or damaged: fetch both again"
+	}
+	return said
 }
+
+// mismatch is the error of a signature over other bytes.
+type mismatch struct{ error }

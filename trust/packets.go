@@ -104,9 +104,17 @@ func (c candidate) keyID() string {
 // readSignatures parses a detached signature, armored or binary. One bad signature
 // does not spoil the others, but anything that is not a signature is refused.
 func readSignatures(data []byte) ([]candidate, error) {
+	found, err := parseSignatures(data)
+	if err != nil {
+		return nil, fmt.Errorf("read signature: %w: the file is damaged, or no detached OpenPGP signature: fetch it again, or have the image signed anew (gpg --armor --detach-sign IMAGE)", err)
+	}
+	return found, nil
+}
+
+func parseSignatures(data []byte) ([]candidate, error) {
 	body, err := unarmor(data, openpgp.SignatureType)
 	if err != nil {
-		return nil, fmt.Errorf("read signature: %w", err)
+		return nil, err
 	}
 	var found []candidate
 	packets := packet.NewOpaqueReader(bytes.NewReader(body))
@@ -116,18 +124,18 @@ func readSignatures(data []byte) ([]candidate, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read signature: %w", err)
+			return nil, err
 		}
 		if p.Tag != signatureTag {
-			return nil, fmt.Errorf("read signature: packet of type %d is not a detached signature", p.Tag)
+			return nil, fmt.Errorf("packet of type %d is not a detached signature", p.Tag)
 		}
 		if len(found) == signaturesMax {
-			return nil, fmt.Errorf("read signature: more than %d signatures", signaturesMax)
+			return nil, fmt.Errorf("more than %d signatures", signaturesMax)
 		}
 		found = append(found, newCandidate(p))
 	}
 	if len(found) == 0 {
-		return nil, errors.New("read signature: it is empty")
+		return nil, errors.New("it is empty")
 	}
 	return found, nil
 }

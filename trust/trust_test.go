@@ -101,7 +101,7 @@ func TestKindsOfKeys(t *testing.T) {
 
 			tampered := bytes.Clone(data)
 			tampered[len(tampered)/2] ^= 1
-			refuse(t, k, tampered, armored, "not valid", fpr[24:])
+			refuse(t, k, tampered, armored, "not valid", fpr[24:], "was changed after the signing, or damaged: fetch both again")
 			refuse(t, k, append(bytes.Clone(data), '\n'), armored, "not valid")
 			refuse(t, k, data[:len(data)-1], armored, "not valid")
 			refuse(t, k, nil, armored, "not valid")
@@ -140,7 +140,15 @@ func TestTamperedSignature(t *testing.T) {
 		refuse(t, k, data, bad)
 	}
 	for n := range signature {
-		refuse(t, k, data, signature[:n])
+		refuse(t, k, data, signature[:n], "read signature", "fetch it again")
+	}
+	armored := string(g.sign(data, fpr))
+	for _, bad := range []string{armored[:len(armored)/2], "<html>404</html>\n", "\n"} {
+		refuse(t, k, data, []byte(bad), "read signature", "fetch it again", "gpg --armor --detach-sign")
+	}
+	// More trust would not help.
+	if _, err := decide(k, data[1:], signature); err == nil || strings.Contains(err.Error(), "trust add") {
+		t.Errorf("of a changed image: %v", err)
 	}
 }
 

@@ -79,7 +79,7 @@ func scan(r io.Reader, limits image.Limits) (image.Meta, error) {
 			break
 		}
 		if err != nil {
-			return meta, fmt.Errorf("read archive: %w", err)
+			return meta, image.ArchiveError(err)
 		}
 		if entries >= limits.Entries {
 			return meta, fmt.Errorf("more than %d entries (--max-image-files raises the limit)", limits.Entries)
@@ -110,7 +110,7 @@ func readManifest(r io.Reader, size, limit int64) (image.Meta, error) {
 	}
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return image.Meta{}, fmt.Errorf("manifest: %w", err)
+		return image.Meta{}, fmt.Errorf("manifest: %w", image.ArchiveError(err))
 	}
 	return parseManifest(data)
 }

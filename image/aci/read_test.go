@@ -163,6 +163,21 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
+// TestCutShort reads what is left of an image whose end is missing.
+func TestCutShort(t *testing.T) {
+	whole := acitest.Tar(t, acitest.Manifest("example.com/hello", goodApp), acitest.Dir("rootfs/"), acitest.File("rootfs/file", strings.Repeat("content", 2000)))
+	damaged := bytes.Clone(whole)
+	damaged[bytes.Index(damaged, []byte("rootfs/"))+150] ^= 1 // in the checksum of a header
+	for name, data := range map[string][]byte{
+		"in a file": whole[:len(whole)/2], "in a header": whole[:3*512/2], "compressed": acitest.Compress(t, "gzip", whole)[:200],
+		"damaged": damaged,
+	} {
+		if _, _, err := read(t, data, image.Limits{}); err == nil || !strings.Contains(err.Error(), "it is cut short or damaged: fetch it again") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestAccept has what may look odd and is fine.
 func TestAccept(t *testing.T) {
 	manifest := acitest.Manifest("example.com/hello", "")

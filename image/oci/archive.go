@@ -93,11 +93,11 @@ func (a *archive) list(ctx context.Context, most int) error {
 			return nil
 		}
 		if err = errors.Join(err, ctx.Err()); err != nil {
-			return fmt.Errorf("read archive: %w", err)
+			return image.ArchiveError(err)
 		}
 		at, err := whole.Seek(0, io.SeekCurrent)
 		if err != nil {
-			return fmt.Errorf("read archive: %w", err)
+			return image.ArchiveError(err)
 		}
 		if err := a.add(h, at); err != nil {
 			return err

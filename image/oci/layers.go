@@ -109,7 +109,7 @@ func scan(r *bufio.Reader, most int) (entries int, err error) {
 			return entries, image.DrainZeros(r)
 		}
 		if err != nil {
-			return entries, fmt.Errorf("read archive: %w", err)
+			return entries, image.ArchiveError(err)
 		}
 		if entries++; entries > most {
 			return entries, fmt.Errorf("more than %d entries (--max-image-files raises the limit)", most)

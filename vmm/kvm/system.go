@@ -43,6 +43,9 @@ func Open(path string) (*System, error) {
 func NewSystem(f *os.File) (*System, error) {
 	s := &System{file: f}
 	v, err := kvm.GetAPIVersion(f.Fd())
+	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("%s is another device than KVM's (%w): delete it, then load the KVM module again (kvm_intel, kvm_amd or kvm_pvm), which makes it", DevicePath, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("get KVM API version: %w", err)
 	}
