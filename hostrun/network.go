@@ -47,7 +47,7 @@ func (o *Options) notice(line string) {
 // connect gives the network namespace of PID 1, which waits for its start message, the
 // network of p, and the message what the app needs to find others there. The caller
 // closes it, on the same locked thread.
-func (o *Options) connect(ctx context.Context, p *pod.Pod, pid int, start *proto.Start) (io.Closer, error) {
+func (o *Options) connect(ctx context.Context, p *pod.Pod, pid int, start *proto.Start) (*network.Connection, error) {
 	var c *network.Connection
 	var err error
 	var ports []network.Port
@@ -60,7 +60,7 @@ func (o *Options) connect(ctx context.Context, p *pod.Pod, pid int, start *proto
 	case o.found != nil:
 		c, err = o.found.Connect(ctx, pid, ports)
 	default:
-		return io.NopCloser(nil), nil
+		return &network.Connection{Closer: io.NopCloser(nil)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -93,8 +93,36 @@ func resolvConf(c *network.Connection) (conf string, err error) {
 	return conf, nil
 }
 
+// watch tells when the app's network ends by itself, until it is called off.
+func (o *Options) watch(c *network.Connection) (callOff func()) {
+	if c.Ended() == nil {
+		return func() {}
+	}
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-over:
+		case <-c.Ended():
+		}
+		select {
+		case <-c.Ended(): // nobody has closed it yet
+			line := attach.Printable(c.Loss().Error())
+			o.notice(line)
+			if o.NetworkLost != nil {
+				o.NetworkLost(line)
+			}
+		default:
+		}
+	}()
+	return func() {
+		close(over)
+		<-done
+	}
+}
+
 // disconnect closes the app's network. What cannot be undone is told: the app has ended as it has.
-func (o *Options) disconnect(c io.Closer) {
+func (o *Options) disconnect(c *network.Connection) {
 	if err := c.Close(); err != nil {
 		o.notice(err.Error())
 	}

@@ -30,6 +30,10 @@ type Options struct {
 	attach.Streams
 	// Notice is told in a line what SELinux does not do for the run, or the network; nil: nobody is.
 	Notice func(line string)
+	// NetworkLost is told, beside Notice, that the app's network has ended while it runs; nil: nobody is.
+	NetworkLost func(line string)
+	// Started is told when the app may be asked to end; until then the end of ctx ends the run. nil: nobody is.
+	Started func()
 	// CNI is where networks of CNI are described.
 	CNI network.CNI
 	// Report is told what became of what this host does beside the image's isolators, before the
@@ -152,6 +156,10 @@ func (o Options) attend(ctx context.Context, p *pod.Pod, start *proto.Start, c *
 		return ExitFailure, err
 	}
 	defer o.disconnect(connected)
+	defer o.watch(connected)()
+	if o.Started != nil {
+		o.Started()
+	}
 	outcome := attach.New(start, p.App.StopSignal, o.Streams, c.accept(start)).Serve(ctx)
 	starved := group.oomKilled()
 	switch {

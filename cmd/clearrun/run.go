@@ -54,6 +54,7 @@ type runOptions struct {
 	cniOptions
 	stats, kernelArgs string
 	given             []string // on the command line, for the decision log
+	lost              error    // for the log as well: the app's network ended while it ran
 }
 
 func (o *runOptions) flags(io stdio) *pflag.FlagSet {
@@ -235,13 +236,12 @@ func (o *runOptions) execute(ctx context.Context, image string, v pod.Overrides,
 		return vmrun.ExitFailure, err
 	}
 	o.announce(p, io)
-	s.running.Store(true)
 	code, err := o.runPod(ctx, p, b, s, io)
 	if s.expired.Load() {
 		err = errTimeout
 	}
 	code, err = o.conclude(code, err)
-	return code, errors.Join(err, d.exited(code, err))
+	return code, errors.Join(err, d.exited(code, errors.Join(err, o.lost)))
 }
 
 // open verifies the image and renders it if the store does not have it.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -61,6 +62,7 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 		defer restore()
 	}
 	if p.Verdict.Tier() == trust.TierVM {
+		s.running.Store(true)
 		if err := o.report(p, []pod.Enforcement{byMonitor}, io); err != nil {
 			return vmrun.ExitFailure, err
 		}
@@ -72,7 +74,8 @@ func (o *runOptions) runPod(ctx context.Context, p *pod.Pod, b *bundle.Bundle, s
 	}
 	return hostrun.Run(ctx, p, hostrun.Options{
 		Bundle: b, Streams: streams,
-		Notice: io.notice, CNI: o.cniOptions.places(),
+		Started: func() { s.running.Store(true) },
+		Notice:  io.notice, NetworkLost: func(line string) { o.lost = errors.New(line) }, CNI: o.cniOptions.places(),
 		Report: func(more []pod.Enforcement) error { return o.report(p, more, io) },
 	})
 }

@@ -90,6 +90,7 @@ func (p *process) listen(r io.Reader, isReady func(string) bool) {
 		switch {
 		case !ready && isReady(line):
 			ready = true
+			p.forget() // warnings, which have nothing to do with its end
 			close(p.ready)
 		case line != "" && !long:
 			p.note(line)
@@ -106,6 +107,12 @@ func (p *process) note(line string) {
 	if p.said = append(p.said, line); len(p.said) > maxLines {
 		p.said = p.said[1:]
 	}
+}
+
+func (p *process) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.said = nil
 }
 
 // failure is what the process said before it ended.

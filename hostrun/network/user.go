@@ -50,7 +50,7 @@ func User(ctx context.Context, pid int, ports []Port) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network user: %s: %w", path, err)
 	}
-	return &Connection{Closer: p, Resolver: resolver}, nil
+	return &Connection{Closer: p, Resolver: resolver, process: p}, nil
 }
 
 // isNumber looks for the process's number, which pasta writes when all is set up.

@@ -184,6 +184,13 @@ func TestKilledLeavesNothing(t *testing.T) {
 func (l *lab) startReady(script string, options ...string) *exec.Cmd {
 	l.t.Helper()
 	cmd := l.command(script, options...)
+	l.awaitReady(cmd)
+	return cmd
+}
+
+// awaitReady starts a command, and waits for it to say ready.
+func (l *lab) awaitReady(cmd *exec.Cmd) {
+	l.t.Helper()
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		l.t.Fatal(err)
@@ -194,7 +201,6 @@ func (l *lab) startReady(script string, options ...string) *exec.Cmd {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
 		l.t.Fatalf("%q, %v", line, err)
 	}
-	return cmd
 }
 
 // awaitNone waits until nothing of what is to go is left.

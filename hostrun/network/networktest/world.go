@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,30 @@ func (h *Host) Empty(path string) {
 // Processes lists the command lines of all processes in the host's network namespace but
 // this one.
 func (h *Host) Processes() (found []string) {
+	for _, p := range h.processes() {
+		found = append(found, p.line)
+	}
+	return found
+}
+
+// Kill ends those of them whose command line has the text in it.
+func (h *Host) Kill(text string) (killed int) {
+	h.t.Helper()
+	for _, p := range h.processes() {
+		if strings.Contains(p.line, text) {
+			h.must(unix.Kill(p.id, unix.SIGKILL))
+			killed++
+		}
+	}
+	return killed
+}
+
+type process struct {
+	id   int
+	line string
+}
+
+func (h *Host) processes() (found []process) {
 	paths, _ := filepath.Glob("/proc/[0-9]*/ns/net")
 	for _, path := range paths {
 		var st unix.Stat_t
@@ -272,7 +297,9 @@ func (h *Host) Processes() (found []string) {
 			continue
 		}
 		if line, err := os.ReadFile(filepath.Join(filepath.Dir(path), "../cmdline")); err == nil && len(line) > 0 {
-			found = append(found, strings.ReplaceAll(string(line), "\x00", " "))
+			id, err := strconv.Atoi(strings.Split(path, "/")[2])
+			h.must(err)
+			found = append(found, process{id, strings.ReplaceAll(string(line), "\x00", " ")})
 		}
 	}
 	return found
