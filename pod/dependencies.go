@@ -109,12 +109,21 @@ func (o Options) checkAbove(src source, source image.Digest) error {
 	return err
 }
 
+// checkID holds a dependency against the ID that the image above it asks for.
+func (o Options) checkID(meta image.Meta) error {
+	if len(o.above) == 0 {
+		return nil
+	}
+	want := o.above[len(o.above)-1].want
+	if id := meta.OwnID(); !want.ID.IsZero() && id != want.ID {
+		return fmt.Errorf("depends on the image %s with the ID %s, and was given one with %s: --pull always asks for it anew", want.Name, want.ID, id)
+	}
+	return nil
+}
+
 // fetchBelow gets all that an image depends on, by discovery as far as the store does not
 // have it.
 func (o Options) fetchBelow(ctx context.Context, meta image.Meta, source image.Digest) (dependencies, error) {
-	if len(o.above) >= image.DependencyDepth {
-		return nil, fmt.Errorf("its dependencies lead to more than %d others, one from the next", image.DependencyDepth)
-	}
 	if o.spent == nil {
 		o.spent = new(int)
 	}
@@ -129,9 +138,8 @@ func (o Options) fetchBelow(ctx context.Context, meta image.Meta, source image.D
 			return nil, errors.Join(fmt.Errorf("dependency of %s: %w", meta.Name, err), below.close())
 		}
 		below = append(below, f)
-		if id := f.entry.Meta.OwnID(); !want.ID.IsZero() && id != want.ID {
-			return nil, errors.Join(fmt.Errorf("depends on the image %s with the ID %s, and was given one with %s: --pull always asks for it anew",
-				want.Name, want.ID, id), below.close())
+		if err := down.checkID(f.entry.Meta); err != nil {
+			return nil, errors.Join(err, below.close())
 		}
 	}
 	return below, nil
@@ -139,6 +147,9 @@ func (o Options) fetchBelow(ctx context.Context, meta image.Meta, source image.D
 
 // down are the options for a dependency.
 func (o Options) down(name image.Name, source image.Digest, want image.Dependency) (Options, error) {
+	if len(o.above) >= image.DependencyDepth {
+		return o, fmt.Errorf("its dependencies lead to more than %d others, one from the next", image.DependencyDepth)
+	}
 	if *o.spent++; *o.spent > image.DependenciesMax {
 		return o, fmt.Errorf("more than %d images are needed for one", image.DependenciesMax)
 	}

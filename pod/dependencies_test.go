@@ -175,10 +175,27 @@ func TestDependenciesRefused(t *testing.T) {
 			s.offer(h, tt.name, tt.rest)
 		}
 		h.mustRefuse(tt.name, "appc:example.com/"+tt.name, tt.want, missing)
+		if e, err := h.explain("appc:example.com/"+tt.name, missing); err != nil || e.Allowed || !strings.Contains(e.Decision, tt.want) {
+			t.Errorf("%s, explained: %v, %v", tt.name, e.Decision, err)
+		}
 	}
 	if n := len(h.images()); n > 15 { // those that stand on their own
 		t.Errorf("%d images in the store", n)
 	}
+}
+
+// explain is what `clearrun policy check` does. Nothing of the images is kept.
+func (h *host) explain(reference string, change func(*pod.Options)) (trust.Explanation, error) {
+	h.t.Helper()
+	o := h.options()
+	o.Path, o.SignaturePath = reference, ""
+	change(&o)
+	before := len(h.images())
+	e, err := pod.Check(h.t.Context(), o)
+	if n := len(h.images()); n != before {
+		h.t.Errorf("%s: the explanation has left %d images in the store", reference, n-before)
+	}
+	return e, err
 }
 
 // TestDependenciesByPolicy asks the policy for each image at its run.
@@ -199,6 +216,11 @@ func TestDependenciesByPolicy(t *testing.T) {
 			t.Fatal(err)
 		}
 		change := func(o *pod.Options) { missing(o); o.Policy = rules }
+		e, err := h.explain("appc:example.com/top", change)
+		if err != nil || len(e.Dependencies) != 1 || e.Dependencies[0].Image != "example.com/base" || e.Dependencies[0].Allowed != e.Allowed ||
+			e.Allowed != (tt.want == "") || !strings.Contains(e.Decision, tt.want) || e.Allowed != (e.Tier == "ns") {
+			t.Errorf("%s, explained: %+v, %v", tt.rules, e, err)
+		}
 		if tt.want != "" {
 			h.mustRefuse(tt.rules, "appc:example.com/top", tt.want, change)
 			continue

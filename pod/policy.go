@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/clearrun/clearrun/image"
 	"github.com/clearrun/clearrun/image/ref"
 	"github.com/clearrun/clearrun/trust"
 )
@@ -77,9 +78,35 @@ func (r *Resources) restrict(l trust.Limits, tier trust.Tier) error {
 	return nil
 }
 
+// checkBelow explains likewise whether all that the image depends on may be in its root.
+func (o Options) checkBelow(ctx context.Context, meta image.Meta, source image.Digest, e *trust.Explanation) {
+	if o.spent == nil {
+		o.spent = new(int)
+	}
+	for _, want := range meta.Dependencies {
+		below, err := o.checkDependency(ctx, meta, source, want)
+		if err != nil {
+			below = trust.Explanation{Image: string(want.Name), Decision: err.Error()}
+		}
+		below.Measurement = nil // the run is measured as one
+		e.Dependencies = append(e.Dependencies, below)
+		if !below.Allowed {
+			e.Refuse(trust.Finding{Required: "the dependency " + string(want.Name), Found: below.Decision}, fmt.Errorf("dependency: %s", below.Decision))
+		}
+	}
+}
+
+func (o Options) checkDependency(ctx context.Context, meta image.Meta, source image.Digest, want image.Dependency) (trust.Explanation, error) {
+	down, err := o.down(meta.Name, source, want)
+	if err != nil {
+		return trust.Explanation{}, err
+	}
+	return Check(ctx, down)
+}
+
 // Check explains whether Open would open the image, without keeping or running
-// anything of it. It needs no Store, but an image of a registry that is in one is not asked
-// for, as in a run. Unlike Open it looks into an image that nobody has signed: its name is
+// anything of it. It needs no Store, but an image of a registry or a dependency that is in one is not
+// asked for, as in a run. Unlike Open it looks into an image that nobody has signed: its name is
 // what the explanation is about.
 func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	fail := func(err error) (trust.Explanation, error) {
@@ -89,7 +116,7 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	if err != nil {
 		return trust.Explanation{}, err
 	}
-	if r.Transport != ref.Docker {
+	if r.Transport == ref.OCI || r.Transport == ref.OCIArchive || r.Transport == ref.DockerArchive {
 		o.Store = nil // a description comes from where the image does
 	}
 	src, err := o.find(ctx, r)
@@ -103,7 +130,7 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	}
 	meta, digest, err := src.describe(ctx, o)
 	if err == nil {
-		err = src.rename(&meta)
+		err = errors.Join(src.rename(&meta), o.checkAbove(src, digest), o.checkID(meta))
 	}
 	if err != nil {
 		return fail(err)
@@ -111,6 +138,11 @@ func Check(ctx context.Context, o Options) (trust.Explanation, error) {
 	e, verdict, err := trust.Explain(o.request(meta, evidence, digest))
 	if err != nil || !e.Allowed {
 		return e, err
+	}
+	o.AskedTier = verdict.Tier()
+	o.checkBelow(ctx, meta, digest, &e)
+	if len(o.above) > 0 || !e.Allowed {
+		return e, nil
 	}
 	_, err = assemble(verdict, meta, o.Overrides)
 	var limit *trust.LimitError

@@ -39,8 +39,7 @@ func (l *Log) AppendMeasured(r Record, m MeasurementPolicy, measure Measure) (se
 			note.Event, note.Error = EventUnmeasured, cause.Error()
 		}
 		if cause != nil && m.TPM == TPMRequired {
-			refusal = fmt.Errorf("trust: the policy requires that runs are measured into the TPM: %w: "+
-				"make %s usable for you, or have the policy say measurement: {tpm: optional}", cause, m.Device)
+			refusal = m.Refusal(cause)
 			note.Event, note.Decision, note.Error = EventRefused, refusal.Error(), ""
 		}
 		_, err := w.write(note)

@@ -12,9 +12,14 @@ type Explanation struct {
 	Rule     string    `json:"rule"`
 	Findings []Finding `json:"findings"`
 	// Allows is what else the rule lets the image have; nil: no rule matches, or it denies.
-	Allows  *Allowance `json:"allows,omitempty"`
-	Allowed bool       `json:"allowed"`
-	Tier    string     `json:"tier,omitempty"`
+	Allows *Allowance `json:"allows,omitempty"`
+	// Dependencies are those of an ACI, each of which must be allowed at the same tier.
+	Dependencies []Explanation `json:"dependencies,omitempty"`
+	// Measurement says that the run would be measured into a TPM; nil: it would not.
+	Measurement *MeasurementPolicy `json:"measurement,omitempty"`
+
+	Allowed bool   `json:"allowed"`
+	Tier    string `json:"tier,omitempty"`
 	// Decision is Verdict.How, or the refusal.
 	Decision string `json:"decision"`
 }
@@ -54,6 +59,9 @@ func (r *rule) allowance() *Allowance {
 // Explain takes the same decision as Decide and tells how, without permitting anything.
 func Explain(r Request) (Explanation, Verdict, error) {
 	e := Explanation{Policy: r.Policy.Source(), Image: string(r.Name), Digest: r.Digest.String(), Rules: []RuleMatch{}, Findings: []Finding{}}
+	if m := r.Policy.Measurement(); m.TPM != TPMOff {
+		e.Measurement = &m
+	}
 	v, err := Decide(r)
 	if broken := r.check(); broken != nil {
 		return e, Verdict{}, err

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/goccy/go-yaml/ast"
@@ -8,9 +9,15 @@ import (
 
 // MeasurementPolicy says whether decisions are measured into the host's TPM before anything runs.
 type MeasurementPolicy struct {
-	TPM    TPMUse
-	PCR    int    // of the SHA-256 bank
-	Device string // or the Unix socket of an emulated TPM
+	TPM    TPMUse `json:"tpm"`
+	PCR    int    `json:"pcr"`    // of the SHA-256 bank
+	Device string `json:"device"` // or the Unix socket of an emulated TPM
+}
+
+// Refusal is the error of a run that cannot be measured, and must be.
+func (m MeasurementPolicy) Refusal(cause error) error {
+	return fmt.Errorf("trust: the policy requires that runs are measured into the TPM: %w: "+
+		"make %s usable for you, or have the policy say measurement: {tpm: optional}", cause, m.Device)
 }
 
 // TPMUse is whether there must be a TPM.

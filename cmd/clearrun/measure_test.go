@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/clearrun/clearrun/image/acitest"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
 	"github.com/clearrun/clearrun/trust/pcr"
@@ -107,6 +108,13 @@ func TestMeasuredRuns(t *testing.T) {
 		if r := list[i+1]; r.Event != trust.EventMeasured || r.Run != list[i].Seq || r.Measured.PCR != 16 || r.Measured.After != want.String() {
 			t.Errorf("record of the measurement: %+v", r)
 		}
+	}
+	aci := filepath.Join(dir, "app.aci")
+	if err := os.WriteFile(aci, acitest.Tar(t, acitest.Manifest("example.com/app", `{"exec":["/a"],"user":"0","group":"0"}`), acitest.Dir("rootfs")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := output(t, "--config-dir", dir, "policy", "check", aci); code != 0 || !strings.Contains(out, "measured: into PCR 16 of "+socket+" (required)") {
+		t.Errorf("policy check: exit code %d: %s", code, out)
 	}
 	register := tpm.Register{Device: socket, PCR: 16}
 	if got, err := register.Read(); err != nil || got != want {

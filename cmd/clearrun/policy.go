@@ -14,6 +14,7 @@ import (
 	"github.com/clearrun/clearrun/image/store"
 	"github.com/clearrun/clearrun/pod"
 	"github.com/clearrun/clearrun/trust"
+	"github.com/clearrun/clearrun/trust/tpm"
 	"github.com/clearrun/clearrun/vmrun"
 )
 
@@ -107,6 +108,7 @@ func policyCheck(args []string, g globals, io stdio) (int, error) {
 	if err != nil {
 		return vmrun.ExitFailure, err
 	}
+	checkMeasurement(&e)
 	code := exitRefused
 	if e.Allowed {
 		code = 0
@@ -140,13 +142,41 @@ func (o *checkOptions) check(image string, io stdio) (trust.Explanation, error) 
 	if err := errors.Join(o.surroundings.apply(&po.Overrides), o.fetchOptions.apply(&po), o.registryOptions.apply(&po, o.globals, io)); err != nil {
 		return trust.Explanation{}, err
 	}
-	if r, err := ref.Parse(image); err == nil && r.Transport == ref.Docker { // the store may know it
-		if po.Store, err = store.Open(o.storeOptions()); err != nil {
-			return trust.Explanation{}, err
-		}
+	if po.Store, err = o.storeFor(image); err != nil {
+		return trust.Explanation{}, err
+	}
+	if po.Store != nil {
 		defer po.Store.Close()
 	}
 	return pod.Check(context.Background(), po)
+}
+
+// storeFor opens the store, which may know the image or what it depends on; nil: there is no need for it.
+func (o *checkOptions) storeFor(image string) (*store.Store, error) {
+	r, err := ref.Parse(image)
+	if err != nil {
+		return nil, nil // which is for others to say
+	}
+	switch r.Transport {
+	case ref.Docker, ref.Appc:
+		return store.Open(o.storeOptions())
+	case ref.ACI:
+		if so := o.storeOptions(); so.Exists() { // else nothing that it depends on is there
+			return store.Open(so)
+		}
+	}
+	return nil, nil
+}
+
+// checkMeasurement refuses what would be refused for want of a TPM.
+func checkMeasurement(e *trust.Explanation) {
+	m := e.Measurement
+	if !e.Allowed || m == nil || m.TPM != trust.TPMRequired {
+		return
+	}
+	if _, err := (tpm.Register{Device: m.Device, PCR: m.PCR}).Read(); err != nil {
+		e.Refuse(trust.Finding{Required: fmt.Sprintf("measurement into PCR %d of %s", m.PCR, m.Device), Found: err.Error()}, m.Refusal(err))
+	}
 }
 
 func printExplanation(w io.Writer, e trust.Explanation) {
@@ -174,11 +204,27 @@ func printExplanation(w io.Writer, e trust.Explanation) {
 		fmt.Fprintf(w, "  %s requires: %s\n      found:    %s\n", mark, f.Required, f.Found)
 	}
 	printAllowance(w, e.Allows)
+	printDependencies(w, e.Dependencies, "  ")
+	if m := e.Measurement; m != nil {
+		fmt.Fprintf(w, "  measured: into PCR %d of %s (%s)\n", m.PCR, m.Device, m.TPM)
+	}
 	if e.Allowed {
 		fmt.Fprintf(w, "\nALLOWED at tier %s: %s\n", e.Tier, e.Decision)
 		return
 	}
 	fmt.Fprintf(w, "\nREFUSED: %s\n", e.Decision)
+}
+
+// printDependencies says what became of each, and of what that depends on.
+func printDependencies(w io.Writer, list []trust.Explanation, indent string) {
+	for _, d := range list {
+		mark := "no "
+		if d.Allowed {
+			mark = "yes"
+		}
+		fmt.Fprintf(w, "%s%s depends on: %s: %s\n", indent, mark, d.Image, d.Decision)
+		printDependencies(w, d.Dependencies, indent+"  ")
+	}
 }
 
 // printAllowance says what else the rule lets the image have.

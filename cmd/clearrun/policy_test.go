@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -70,6 +71,24 @@ func TestPolicyCommand(t *testing.T) {
 			0,
 			[]string{`"networks": [`, `"/srv:ro"`, `"insecure": false`, `"capabilities": null`},
 		},
+		{
+			"measurement: {tpm: optional, device: /dev/absent}\n" + first + "  require: {none: true}\n",
+			[]string{"check", img},
+			0,
+			[]string{"  measured: into PCR 15 of /dev/absent (optional)\n", "ALLOWED"},
+		},
+		{
+			"measurement: {tpm: required, pcr: 16, device: /dev/absent}\n" + first + "  require: {none: true}\n",
+			[]string{"check", img},
+			1,
+			[]string{"no  requires: measurement into PCR 16 of /dev/absent\n", "measured: into PCR 16", "REFUSED: ", "make /dev/absent usable for you"},
+		},
+		{
+			"measurement: {tpm: optional, device: /dev/absent}\n" + first + "  require: {none: true}\n",
+			[]string{"check", "--json", img},
+			0,
+			[]string{`"measurement": {`, `"tpm": "optional"`, `"pcr": 15`, `"device": "/dev/absent"`},
+		},
 		{first + "  require: {none: true}\n", []string{"check"}, 125, []string{"want one image"}},
 		{first + "  require: {none: true}\n", []string{"approve"}, 125, []string{"unknown command"}},
 	} {
@@ -86,10 +105,27 @@ func TestPolicyCommand(t *testing.T) {
 			}
 		}
 	}
-	code, out := output(t, "--config-dir", dir, "policy", "check", "--json", img)
+	absent := filepath.Join(dir, "store")
+	code, out := output(t, "--config-dir", dir, "--store", absent, "policy", "check", "--json", img)
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("an explanation has made a store")
+	}
 	var e trust.Explanation
 	if err := json.Unmarshal([]byte(out), &e); err != nil || code != 0 || !e.Allowed || e.Rule != "ours" || e.Policy != file {
 		t.Errorf("JSON, exit code %d, %v: %s", code, err, out)
+	}
+}
+
+// TestDependenciesArePrinted is about the words; what is in them, package pod finds out.
+func TestDependenciesArePrinted(t *testing.T) {
+	var out bytes.Buffer
+	below := trust.Explanation{Image: "example.com/libc", Decision: "denied by rule \"libc\""}
+	printExplanation(&out, trust.Explanation{Image: "example.com/app", Dependencies: []trust.Explanation{
+		{Image: "example.com/base", Decision: "no signature required", Allowed: true, Dependencies: []trust.Explanation{below}},
+	}})
+	const want = "  yes depends on: example.com/base: no signature required\n    no  depends on: example.com/libc: denied by rule \"libc\"\n"
+	if !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in\n%s", want, out.String())
 	}
 }
 

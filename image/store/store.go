@@ -41,6 +41,16 @@ type Store struct {
 	quota uint64
 }
 
+// Exists reports whether there is such a store already, for those who would not make one.
+func (o Options) Exists() bool {
+	o, err := o.withDefaults()
+	if err != nil {
+		return false
+	}
+	info, err := os.Stat(filepath.Join(o.Dir, version))
+	return err == nil && info.IsDir()
+}
+
 // Open opens the store, makes it if need be, and clears away what killed processes
 // have left.
 func Open(o Options) (*Store, error) {
