@@ -207,24 +207,36 @@ func (c *container) find() error {
 }
 
 func (c *container) look() error {
-	dirs, err := os.ReadDir("/proc")
-	if err != nil {
+	found, err := processes(func(dir string) bool {
+		line, _ := os.ReadFile(dir + "/cmdline")
+		return labelOf(dir) == c.label && strings.HasPrefix(string(line), "/tools/guest")
+	})
+	if err != nil || len(found) == 0 {
 		return err
 	}
+	c.pid = found[0]
+	fmt.Printf("\nLABEL %s %s\n", c.name, c.label)
+	return nil
+}
+
+// processes lists those that fit, each by its folder in /proc.
+func processes(fits func(dir string) bool) (pids []int, err error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
 	for _, d := range dirs {
-		pid, err := strconv.Atoi(d.Name())
-		if err != nil {
-			continue
-		}
-		label, _ := os.ReadFile("/proc/" + d.Name() + "/attr/current")
-		line, _ := os.ReadFile("/proc/" + d.Name() + "/cmdline")
-		if strings.Trim(string(label), "\x00\n") == c.label && strings.HasPrefix(string(line), "/tools/guest") {
-			c.pid = pid
-			fmt.Printf("\nLABEL %s %s\n", c.name, c.label)
-			return nil
+		if pid, err := strconv.Atoi(d.Name()); err == nil && fits("/proc/"+d.Name()) {
+			pids = append(pids, pid)
 		}
 	}
-	return nil
+	return pids, nil
+}
+
+// labelOf is the label of a process, by its folder in /proc.
+func labelOf(dir string) string {
+	label, _ := os.ReadFile(dir + "/attr/current")
+	return strings.Trim(string(label), "\x00\n")
 }
 
 // root is the container's root directory. It is entered, and its program executed, with

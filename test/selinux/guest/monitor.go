@@ -53,30 +53,24 @@ func startVM(name string) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	label, err := os.ReadFile(fmt.Sprintf("/proc/%d/attr/current", c.pid))
-	c.label = strings.Trim(string(label), "\x00\n")
+	c.label = labelOf(fmt.Sprintf("/proc/%d", c.pid))
 	fmt.Printf("\nLABEL %s %s\n", name, c.label)
-	return c, err
+	return c, nil
 }
 
 // childOf finds the only child of a process.
-func childOf(pid int) (int, error) {
-	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+func childOf(parent int) (int, error) {
+	children, err := processes(func(dir string) bool {
+		status, _ := os.ReadFile(dir + "/status")
+		return strings.Contains(string(status), fmt.Sprintf("\nPPid:\t%d\n", parent))
+	})
 	if err != nil {
 		return 0, err
 	}
-	var children []string
-	for _, list := range lists {
-		data, err := os.ReadFile(list)
-		if err != nil {
-			return 0, err
-		}
-		children = append(children, strings.Fields(string(data))...)
-	}
 	if len(children) != 1 {
-		return 0, fmt.Errorf("process %d has the children %q, not one", pid, children)
+		return 0, fmt.Errorf("process %d has the children %v, not one", parent, children)
 	}
-	return strconv.Atoi(children[0])
+	return children[0], nil
 }
 
 // tellDescriptors tells the test outside what a monitor has open, and the labels of it.
