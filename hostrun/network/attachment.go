@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
 )
 
@@ -49,11 +50,21 @@ func (a *attachment) add(ctx context.Context) (*Connection, error) {
 	if err != nil {
 		return nil, unwrapPlugin(err)
 	}
+	c, err := connection(given)
+	if err != nil {
+		return nil, err
+	}
+	c.Closer = a
+	return c, nil
+}
+
+// connection is what the last plugin says of the container (CNI spec, Section 5, Add Success).
+func connection(given types.Result) (*Connection, error) {
 	r, err := types100.NewResultFromResult(given)
 	if err != nil {
 		return nil, err
 	}
-	c := &Connection{Closer: a, Resolvers: r.DNS.Nameservers, Search: slices.Clone(r.DNS.Search), ResolverOptions: r.DNS.Options}
+	c := &Connection{Resolvers: r.DNS.Nameservers, Search: slices.Clone(r.DNS.Search), ResolverOptions: r.DNS.Options}
 	if len(c.Search) == 0 && r.DNS.Domain != "" {
 		c.Search = []string{r.DNS.Domain}
 	}

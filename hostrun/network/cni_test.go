@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/containernetworking/cni/pkg/types/create"
 )
 
 const sampleConfig = `{"cniVersion": "1.0.0", "name": "web", "plugins": [{"type": "bridge", "ipam": {"type": "host-local"}}, {"type": "portmap", "capabilities": {"portMappings": true}}]}`
@@ -61,6 +65,34 @@ func TestRecord(t *testing.T) {
 	claimed[0].forget()
 	if names := entries(t, a.cni.StateDir); len(names) > 0 {
 		t.Errorf("left: %q", names)
+	}
+}
+
+// TestRecordOfAnotherNamespace leaves alone what was done in another network namespace, as
+// long as it may still be there.
+func TestRecordOfAnotherNamespace(t *testing.T) {
+	for _, tt := range []struct {
+		change  func(h *hostNetwork)
+		claimed int
+	}{
+		{func(*hostNetwork) {}, 1},
+		{func(h *hostNetwork) { h.Namespace++ }, 0},
+		{func(h *hostNetwork) { h.Namespace++; h.Boot = "another" }, 1},
+	} {
+		a := newRecord(t)
+		tt.change(&a.record.Host)
+		data, err := json.Marshal(a.record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.file.Close()
+		if err := os.WriteFile(a.path(recordSuffix), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		claimed, faults := a.cni.leftOver()
+		if len(claimed) != tt.claimed || len(faults) > 0 {
+			t.Errorf("%+v: claimed %v, %v", a.record.Host, claimed, faults)
+		}
 	}
 }
 
@@ -153,6 +185,43 @@ func FuzzParseRecord(f *testing.F) {
 			t.Errorf("%s: %v", again, err)
 		}
 	})
+}
+
+// FuzzResult takes what a plugin says, none of which may become more than it is in the
+// container's files.
+func FuzzResult(f *testing.F) {
+	f.Add([]byte(`{"cniVersion": "1.0.0", "interfaces": [{"name": "eth0", "sandbox": "/x"}, {"name": "veth"}], "ips": [{"address": "10.1.0.2/24", "interface": 0}, {"address": "10.1.0.3/24", "interface": 1}, {"address": "10.1.0.4/24", "interface": 9}], "dns": {"nameservers": ["10.1.0.1"], "search": ["a", "b"]}}`))
+	f.Add([]byte(`{"cniVersion": "0.2.0", "ip4": {"ip": "10.1.0.2/24"}, "dns": {"domain": "a\nnameserver 1.2.3.4"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		given, err := create.CreateFromBytes(data)
+		if err != nil {
+			return
+		}
+		c, err := connection(given)
+		if err != nil {
+			return
+		}
+		if got, want := strings.Count(c.Hosts("app"), "\n"), 2+max(1, len(c.Addresses)); got != want {
+			t.Errorf("%d lines in hosts, want %d: %q", got, want, c.Hosts("app"))
+		}
+		for line := range strings.Lines(c.ResolvConf("")) {
+			if words := strings.Fields(line); len(words) < 2 || words[0] == "nameserver" && (len(words) != 2 || !slices.Contains(c.Resolvers, words[1])) {
+				t.Errorf("resolv.conf has %q", line)
+			}
+		}
+	})
+}
+
+func TestAddresses(t *testing.T) {
+	given, err := create.CreateFromBytes([]byte(`{"cniVersion": "1.0.0", "interfaces": [{"name": "br"}, {"name": "eth0", "sandbox": "/x"}],
+		"ips": [{"address": "10.1.0.1/24", "interface": 0}, {"address": "10.1.0.2/24", "interface": 1}, {"address": "10.1.0.3/24", "interface": -1}, {"address": "fd00::2/64"}], "dns": {"domain": "example.org"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := connection(given)
+	if err != nil || fmt.Sprint(c.Addresses) != "[10.1.0.2 fd00::2]" || fmt.Sprint(c.Search) != "[example.org]" {
+		t.Errorf("%+v, %v", c, err)
+	}
 }
 
 // FuzzParseConfig reads files of networks: what is taken says all of itself again.

@@ -25,7 +25,8 @@ import (
 type record struct {
 	Format    int             `json:"format"`
 	Container string          `json:"container"` // CNI_CONTAINERID
-	Config    json.RawMessage `json:"config"`    // the list, whole
+	Host      hostNetwork     `json:"host"`
+	Config    json.RawMessage `json:"config"` // the list, whole
 	Plugins   []string        `json:"pluginDirs"`
 	Interface string          `json:"interface"`
 	NetNS     string          `json:"netns"` // where the namespace is mounted
@@ -81,6 +82,32 @@ func parseRecord(data []byte, dir, container string) (*record, error) {
 	return r, err
 }
 
+// hostNetwork is the network that plugins have changed: the host's network namespace, which is another
+// one where clearrun is run in a namespace itself, and since which start of the host.
+type hostNetwork struct {
+	Boot      string `json:"boot"`
+	Namespace uint64 `json:"namespace"` // inode
+}
+
+// thisHost is that of this thread.
+func thisHost() (h hostNetwork) {
+	if text, err := os.ReadFile("/proc/sys/kernel/random/boot_id"); err == nil {
+		h.Boot = strings.TrimSpace(string(text))
+	}
+	var st unix.Stat_t
+	if unix.Stat("/proc/thread-self/ns/net", &st) == nil {
+		h.Namespace = st.Ino
+	}
+	return h
+}
+
+// elsewhere reports whether what is recorded is to be undone in another namespace than this
+// thread's. Where the host has started anew meanwhile, nothing is left of any.
+func (h hostNetwork) elsewhere() bool {
+	here := thisHost()
+	return h.Boot == here.Boot && h.Namespace != here.Namespace
+}
+
 // attachment is a container's record, held.
 type attachment struct {
 	cni    CNI
@@ -95,7 +122,7 @@ func (c CNI) record(list *libcni.NetworkConfigList, ports []Port) (*attachment, 
 	_, _ = rand.Read(id[:]) // which never fails
 	container := "clearrun-" + hex.EncodeToString(id[:])
 	r := &record{
-		Format: recordFormat, Container: container, Config: list.Bytes, Plugins: c.PluginDirs,
+		Format: recordFormat, Container: container, Host: thisHost(), Config: list.Bytes, Plugins: c.PluginDirs,
 		Interface: interfaceName, NetNS: filepath.Join(c.StateDir, container+namespaceSuffix), list: list,
 	}
 	if len(ports) > 0 {
@@ -262,6 +289,10 @@ func (c CNI) leftOver() (claimed []*attachment, faults []error) {
 			if err != nil {
 				f.Close()
 				faults = append(faults, fmt.Errorf("%s, of a run that was killed: %w: undo its network by hand, and remove it", path, err))
+				continue
+			}
+			if r.Host.elsewhere() {
+				f.Close()
 				continue
 			}
 			claimed = append(claimed, &attachment{cni: c, record: r, file: f})

@@ -115,13 +115,13 @@ func TestCNI(t *testing.T) {
 // TestCNIKilled kills clearrun at different times of a start, that of plugins among them.
 func TestCNIKilled(t *testing.T) {
 	l := newCNILab(t)
-	if out, err := l.command("true", l.options()...).CombinedOutput(); err != nil {
+	if out, err := l.command("true", l.options("-p", "8080:80")...).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out) // and the image is in the store
 	}
 	awaitNone(t, l.left)
 	const times = 40
 	for n := range times {
-		cmd := l.command("true", l.options()...)
+		cmd := l.command("true", l.options("-p", "8080:80")...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
