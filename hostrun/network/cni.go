@@ -91,12 +91,12 @@ func (c CNI) Find(name string) (*Network, error) {
 
 // unknown says which networks there are instead.
 func (c CNI) unknown(name string, names []string, broken []error) error {
-	have := "no network"
+	have := "none"
 	if len(names) > 0 {
 		slices.Sort(names)
-		have = strings.Join(names, ", ")
+		have = strings.Join(names, ", ") + ", one of which may be meant"
 	}
-	err := fmt.Errorf("network cni:%s is unknown: %s has %s: ask for one of these, write %s.conflist there (cni.dev), or name another directory (--cni-config-dir)", name, c.ConfigDir, have, name)
+	err := fmt.Errorf("network cni:%s is unknown: %s describes %s: write %s.conflist there (cni.dev), or name another directory (--cni-config-dir)", name, c.ConfigDir, have, name)
 	return errors.Join(append([]error{err}, broken...)...)
 }
 

@@ -156,7 +156,7 @@ func TestCNIFaults(t *testing.T) {
 		return string(out), err
 	}
 	for _, tt := range []struct{ name, config, want string }{
-		{"unknown", "", "network cni:other is unknown: " + l.dir + "/cni has web: ask for one of these"},
+		{"unknown", "", "network cni:other is unknown: " + l.dir + "/cni describes web, one of which may be meant: write other.conflist there"},
 		{"not JSON", "{", "other.conf: "},
 		{"no type", `{"name": "other"}`, "missing 'type'"},
 		{"a name for a path", `{"name": "../other", "type": "bridge"}`, "invalid characters found in network name"},
