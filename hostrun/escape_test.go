@@ -25,12 +25,14 @@ func probed(t *testing.T, o pod.Overrides, name string) {
 
 func TestNoDescriptorLeaks(t *testing.T) {
 	setUp(t)
-	// One that clearrun inherits itself without close-on-exec, and knows nothing of.
-	fd, err := unix.Open("/", unix.O_RDONLY|unix.O_DIRECTORY, 0)
-	if err != nil {
-		t.Fatal(err)
+	// Those that clearrun inherits itself without close-on-exec, and knows nothing of.
+	for _, path := range []string{"/", "/sys/fs/cgroup", "/proc/self"} {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
 	}
-	defer unix.Close(fd)
 	probed(t, pod.Overrides{}, "descriptors")
 }
 
@@ -61,8 +63,14 @@ func TestEscapes(t *testing.T) {
 		{"terminal-input", pod.Overrides{}},
 		{"other-abis", pod.Overrides{}},
 		{"module", pod.Overrides{}},
+		// What all capabilities do not help with.
 		{"descriptors", all},
 		{"host-network", all},
+		{"exe-overwrite", all},
+		{"init-has-no-rights", all},
+		{"keyrings", all},
+		{"terminal-input", all},
+		{"other-abis", all},
 	} {
 		name := tt.name
 		if len(tt.o.CapAdd)+len(tt.o.User) > 0 {
@@ -70,6 +78,46 @@ func TestEscapes(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) { probed(t, tt.o, tt.name) })
 	}
+}
+
+// TestDotDot has two volumes of one tree, so that an app can move folders out of the one by the other.
+func TestDotDot(t *testing.T) {
+	dir := hostFolder(t)
+	if err := os.Mkdir(dir+"/sub", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	probed(t, pod.Overrides{Volumes: []pod.Volume{{Source: dir, Target: "/outer"}, {Source: dir + "/sub", Target: "/inner"}}}, "dot-dot")
+}
+
+// TestSetUserIDOnVolumes has a user execute what belongs to root on a volume and would make root of everybody.
+func TestSetUserIDOnVolumes(t *testing.T) {
+	setUp(t)
+	dir := hostFolder(t)
+	program, err := os.ReadFile(shared.dir + "/probe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := dir + "/probe"
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o4755|os.ModeSetuid); err != nil {
+		t.Fatal(err)
+	}
+	o := pod.Overrides{User: "worker", Volumes: []pod.Volume{{Source: dir, Target: "/data"}}}
+	shell(t, o, "test -u /data/probe && /data/probe euid && /bin/probe euid").want(t, 0, "1234\n0\n")
+}
+
+// TestExecutableOfInit has PID 1 execute its own program as the app (CVE-2019-5736): it ends.
+func TestExecutableOfInit(t *testing.T) {
+	for _, o := range []pod.Overrides{{}, {CapAdd: []string{"SYS_PTRACE"}}, {Env: []string{"CLEARRUN_CONTAINER=host"}}, {Env: []string{"CLEARRUN_CONTAINER=ns"}}} {
+		for _, path := range []string{"/proc/self/exe", "/proc/1/exe"} {
+			if r := run(t, o, "", path); r.code == 0 {
+				t.Errorf("%s with %+v: exit code %d, %v: %s%s", path, o.Env, r.code, r.err, r.stdout, r.stderr)
+			}
+		}
+	}
+	nothingLeft(t)
 }
 
 // TestSymlinkedMountTargets runs an image whose mount points are links out of the root.

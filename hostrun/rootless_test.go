@@ -34,7 +34,7 @@ var rootlessTests = []string{
 	"TestStreamsStayApart", "TestStdinIsCarried", "TestHowTheAppEnds", "TestSurroundings", "TestTerminal",
 	"TestSignalReachesTheApp", "TestContextEndsTheContainer", "TestChangedImageDoesNotRun", "TestRefusals", "TestUserIDs", "TestUserRoot", "TestUserMappedRoot",
 	"TestNoDescriptorLeaks", "TestEscapes", "TestSymlinkedMountTargets",
-	"TestVolumes", "TestReplacedSource", "TestVolumeTargets", "TestVolumesThatDoNotFit", "TestHostNetwork",
+	"TestVolumes", "TestReplacedSource", "TestVolumeTargets", "TestVolumesThatDoNotFit", "TestNamespaces", "TestDotDot", "TestSetUserIDOnVolumes", "TestExecutableOfInit", "TestHostNetwork",
 	"TestLandlockKeepsFilesAway", "TestLandlockKeepsAbstractSocketsAway", "TestLandlockLetsAppsWork",
 	"TestSeccompIsolators", "TestNarrowFilterAndRunner",
 }
@@ -167,7 +167,7 @@ func userFolder(t *testing.T) (dir string) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	paths := []string{dir}
-	for _, name := range []string{"bundle", "app.aci"} {
+	for _, name := range []string{"bundle", "app.aci", "probe"} {
 		data, err := os.ReadFile(filepath.Join(shared.dir, name))
 		if err != nil {
 			t.Fatal(err)

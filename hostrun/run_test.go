@@ -82,6 +82,22 @@ func TestSurroundings(t *testing.T) {
 	}
 }
 
+// TestNamespaces compares the container's with this process's. There is one for users where somebody has asked for it.
+func TestNamespaces(t *testing.T) {
+	names := []string{"mnt", "pid", "net", "ipc", "uts", "cgroup", "time"}
+	if os.Getenv(rootlessDir) != "" {
+		names = append(names, "user")
+	}
+	for _, name := range names {
+		// Not self: another test may have left the main thread in namespaces of its own.
+		own := link("/proc/thread-self/ns/" + name)
+		r := run(t, pod.Overrides{}, "", "/bin/busybox", "readlink", "/proc/self/ns/"+name)
+		if !strings.HasPrefix(r.stdout, name+":[") || r.stdout == own+"\n" {
+			t.Errorf("%s: the container's is %q, %v, the host's %q", name, r.stdout, r.err, own)
+		}
+	}
+}
+
 func TestTerminal(t *testing.T) {
 	aci := setUp(t)
 	p := openPod(t, aci, policyNS, pod.Overrides{TTY: true, Entrypoint: []string{"/bin/sh", "-c", "stty size; test -t 0 && echo terminal; ls -1 /dev/pts"}})

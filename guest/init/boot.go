@@ -29,23 +29,24 @@ type platform struct {
 
 // boot runs the app from the first mount to the host's last word. It returns when
 // nothing is left but to power off, and never panics: a panic of PID 1 is one of the
-// kernel.
-func boot(p platform) {
+// kernel. It says whether the host has heard how it ended.
+func boot(p platform) (heard bool) {
 	p.watch.mark(stageInit)
 	control, err := p.dialControl()
 	if err != nil {
 		print("clearrun init: dial the host: ", err.Error(), "\n")
-		return
+		return false
 	}
 	p.watch.mark(stageConnected)
 	last := guarded(func() proto.Message { return p.run(control) })
 	if last == nil {
-		return // the host is gone: nobody to tell
+		return false // the host is gone: nobody to tell
 	}
 	if err := proto.Write(fdStream(control), last); err != nil {
-		return
+		return false
 	}
 	awaitClose(control)
+	return true
 }
 
 // dialControl connects to the host's control port.

@@ -28,19 +28,25 @@ const rootDevice = "/dev/vda"
 func main() {
 	tier, contained := syscall.Getenv(containerVariable)
 	if tier == tierHost {
-		boot(hostProcess())
-		return
+		end(boot(hostProcess()))
 	}
 	if unix.Getpid() != 1 {
 		print("clearrun init: this is PID 1 of a VM or container; it would restart this machine\n")
-		return
+		end(false)
 	}
 	if contained {
-		boot(container())
-		return
+		end(boot(container()))
 	}
 	boot(platform{dial: dialHost, mountImage: mountDevice(rootDevice), watch: openStopwatch()})
 	powerOff()
+}
+
+// end ends a process that is no VM's. Its exit code is for whoever runs this as a program: an app can.
+func end(well bool) {
+	if well {
+		syscall.Exit(0)
+	}
+	syscall.Exit(1)
 }
 
 // powerOff ends the VM. The kernel runs with reboot=k: a restart is a write to the

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,25 +22,75 @@ func refused(what string, err error) error {
 	return nil
 }
 
-// descriptors looks for any that PID 1 or clearrun left open.
+// descriptors looks for any that PID 1 or clearrun left open, of whatever number.
 func descriptors() error {
-	for fd := 3; fd < 1024; fd++ {
-		target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-		if err != nil || strings.HasPrefix(target, "anon_inode:") { // Go's own poller
-			continue
-		}
-		if strings.HasPrefix(target, "/proc/") || strings.HasPrefix(target, "/sys/fs/cgroup/") {
-			continue // opened by this program's runtime
-		}
-		return fmt.Errorf("descriptor %d is %s", fd, target)
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return err
 	}
-	return nil
+	mounts, err := ownMounts()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			errs = append(errs, descriptor(fd, mounts))
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// exeOverwrite tries to change the program that PID 1 runs (CVE-2019-5736).
+// descriptor looks at one. What is open of a mount that the container does not have leads out of it (CVE-2024-21626),
+// even if its path looks like one of the container's.
+func descriptor(fd int, mounts map[string]bool) error {
+	target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return nil // that of the folder that listed it, closed since
+	}
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	if err != nil {
+		return err
+	}
+	if id := value(string(info), "mnt_id:"); strings.HasPrefix(target, "/") && !mounts[id] {
+		return fmt.Errorf("descriptor %d is %s on a mount of others, %s", fd, target, id)
+	}
+	if fd < 3 || strings.HasPrefix(target, "anon_inode:") { // Go's own poller
+		return nil
+	}
+	if strings.HasPrefix(target, "/proc/") || strings.HasPrefix(target, "/sys/fs/cgroup/") {
+		return nil // opened by this program's runtime
+	}
+	return fmt.Errorf("descriptor %d is %s", fd, target)
+}
+
+// ownMounts are the IDs of the container's mounts.
+func ownMounts() (map[string]bool, error) {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	ids := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		id, _, _ := strings.Cut(line, " ")
+		ids[id] = true
+	}
+	return ids, nil
+}
+
+// exeOverwrite tries to change the program that PID 1 runs (CVE-2019-5736): by its link, by one to a descriptor that
+// was opened for less, and by what is mapped of it.
 func exeOverwrite() error {
+	paths := []string{"/proc/1/exe"}
+	if fd, err := unix.Open("/proc/1/exe", unix.O_PATH, 0); err == nil {
+		paths = append(paths, fmt.Sprintf("/proc/self/fd/%d", fd))
+	}
+	mapped, err := filepath.Glob("/proc/1/map_files/*")
+	if err != nil {
+		return err
+	}
 	var errs []error
-	for _, path := range []string{"/proc/1/exe", "/proc/1/map_files"} {
+	for _, path := range append(paths, mapped...) {
 		for _, flags := range []int{unix.O_WRONLY, unix.O_RDWR, unix.O_WRONLY | unix.O_TRUNC} {
 			fd, err := unix.Open(path, flags, 0)
 			if err == nil {
@@ -64,7 +115,7 @@ func magicLinks() error {
 			errs = append(errs, fmt.Errorf("%s leads to %v", link, entries[0]))
 		}
 	}
-	for _, ns := range []string{"mnt", "pid", "net", "ipc", "uts", "cgroup"} {
+	for _, ns := range []string{"mnt", "pid", "net", "ipc", "uts", "cgroup", "time", "user"} {
 		own, err := os.Readlink("/proc/self/ns/" + ns)
 		if err != nil {
 			errs = append(errs, err)
@@ -109,7 +160,18 @@ func initIsClosed() error {
 }
 
 func traceInit() error {
-	return errors.Join(refused("PTRACE_ATTACH", unix.PtraceAttach(1)), refused("PTRACE_SEIZE", unix.PtraceSeize(1)))
+	// Wherever that is: without the right to it, the address does not matter.
+	local, remote := unix.Iovec{Base: new(byte)}, unix.RemoteIovec{Base: 1 << 16, Len: 1}
+	local.SetLen(1)
+	_, read := unix.ProcessVMReadv(1, []unix.Iovec{local}, []unix.RemoteIovec{remote}, 0)
+	_, write := unix.ProcessVMWritev(1, []unix.Iovec{local}, []unix.RemoteIovec{remote}, 0)
+	errs := []error{refused("PTRACE_ATTACH", unix.PtraceAttach(1)), refused("PTRACE_SEIZE", unix.PtraceSeize(1))}
+	for what, err := range map[string]error{"process_vm_readv": read, "process_vm_writev": write} {
+		if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSYS) {
+			errs = append(errs, fmt.Errorf("%s: %w, want EPERM", what, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // forStart are the capabilities that PID 1 may hold beyond its app's while that starts:
@@ -181,6 +243,8 @@ func userNamespaces() error {
 		"user": unix.CLONE_NEWUSER, "mount": unix.CLONE_NEWNS, "network": unix.CLONE_NEWNET, "pid": unix.CLONE_NEWPID,
 	} {
 		errs = append(errs, refused("unshare a "+name+" namespace", unix.Unshare(flag)))
+		_, err := syscall.ForkExec("/proc/self/exe", []string{"probe", "euid"}, &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Cloneflags: uintptr(flag)}})
+		errs = append(errs, refused("clone into a "+name+" namespace", err))
 	}
 	if _, _, errno := unix.RawSyscall(unix.SYS_CLONE3, 0, 0, 0); errno != unix.ENOSYS {
 		errs = append(errs, fmt.Errorf("clone3, whose flags no filter sees: %w", errno))
@@ -231,14 +295,24 @@ func kmsg() error {
 }
 
 func keyrings() error {
-	_, add := unix.AddKey("user", "probe", []byte("x"), unix.KEY_SPEC_SESSION_KEYRING)
-	_, search := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
-	_, request := unix.RequestKey("user", "probe", "", unix.KEY_SPEC_SESSION_KEYRING)
+	var errs []error
+	// Of the user ones there is one for all processes of the user on the host.
+	for name, id := range map[string]int{
+		"session": unix.KEY_SPEC_SESSION_KEYRING, "user": unix.KEY_SPEC_USER_KEYRING, "user session": unix.KEY_SPEC_USER_SESSION_KEYRING,
+	} {
+		_, add := unix.AddKey("user", "probe", []byte("x"), id)
+		_, search := unix.KeyctlGetKeyringID(id, false)
+		_, request := unix.RequestKey("user", "probe", "", id)
+		_, read := unix.KeyctlBuffer(unix.KEYCTL_READ, id, make([]byte, 64), 0)
+		errs = append(errs, refused("add_key to the "+name+" keyring", add), refused("keyctl: find the "+name+" keyring", search),
+			refused("request_key in the "+name+" keyring", request), refused("keyctl: read the "+name+" keyring", read))
+	}
+	_, join := unix.KeyctlJoinSessionKeyring("_ses")
 	_, list := os.ReadFile("/proc/keys")
 	if keys, err := os.ReadFile("/proc/keys"); err == nil && len(keys) == 0 {
 		list = os.ErrPermission // masked
 	}
-	return errors.Join(refused("add_key", add), refused("keyctl", search), refused("request_key", request), refused("read /proc/keys", list))
+	return errors.Join(append(errs, refused("keyctl: join a session keyring", join), refused("read /proc/keys", list))...)
 }
 
 // written tries to write to files.

@@ -64,4 +64,5 @@ var probes = []struct {
 	{"frames", frames},
 	{"handed-descriptor", handedDescriptor},
 	{"abstract-socket", abstractSocket},
+	{"dot-dot", dotDot},
 }

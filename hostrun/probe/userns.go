@@ -12,7 +12,7 @@ import (
 // mappedRoot is for root of a user namespace with all capabilities: they hold for what is of
 // the namespace, and for nothing of the host's.
 func mappedRoot() error {
-	errs := []error{hostFiles(), beyondTheMap()}
+	errs := []error{hostFiles(), beyondTheMap(), mountedCgroups()}
 	for _, d := range []struct{ mode, major, minor uint32 }{{unix.S_IFCHR, 1, 1}, {unix.S_IFBLK, 254, 0}, {unix.S_IFBLK, 7, 0}} {
 		errs = append(errs, refused("make a device", unix.Mknod("/probe-device", d.mode|0o666, int(unix.Mkdev(d.major, d.minor)))))
 	}
@@ -25,6 +25,7 @@ func mappedRoot() error {
 	errs = append(errs, refused("open by handle", err),
 		refused("set the clock", unix.ClockSettime(unix.CLOCK_REALTIME, &t)),
 		refused("raise a hard limit", raiseLimit()),
+		refused("clear the kernel's log", clearLog()),
 		refused("mount a disk's file system", unix.Mount("/dev/null", "/proc", "ext4", 0, "")))
 	return errors.Join(errs...)
 }
@@ -46,6 +47,37 @@ func hostFiles() error {
 		}
 	}
 	return written(append(paths, "/sys/kernel/uevent_helper", "/sys/kernel/profiling", "/sys/power/state", "/sys/module/kernel/parameters/panic")...)
+}
+
+// mountedCgroups mounts all hierarchies of cgroups that it can, and tries to have the host run a program
+// (CVE-2022-0492), to leave the limits, and to raise them.
+func mountedCgroups() error {
+	const dir = "/probe-cgroup"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	var errs []error
+	for _, controller := range []string{"", "memory", "cpu", "cpuset", "pids", "devices", "freezer", "blkio", "none,name=systemd", "none,name=probe"} {
+		fsType := "cgroup"
+		if controller == "" {
+			fsType = "cgroup2"
+		}
+		if unix.Mount("cgroup", dir, fsType, 0, controller) != nil {
+			continue
+		}
+		var paths []string
+		for _, file := range []string{"release_agent", "notify_on_release", "cgroup.procs", "cgroup.subtree_control", "tasks", "memory.max", "memory.limit_in_bytes", "pids.max", "devices.allow"} {
+			paths = append(paths, dir+"/"+file)
+		}
+		errs = append(errs, written(paths...), refused("make a cgroup ("+controller+")", os.Mkdir(dir+"/probe", 0o755)), unix.Unmount(dir, 0))
+	}
+	return errors.Join(errs...)
+}
+
+// clearLog clears the kernel's log, or says why that cannot be.
+func clearLog() error {
+	_, err := unix.Klogctl(unix.SYSLOG_ACTION_CLEAR, nil)
+	return err
 }
 
 // beyondTheMap tries to be somebody, and give files to somebody, outside of the map, and to change it.
