@@ -81,7 +81,7 @@ func labels(t *testing.T, said, name, kind string) (list []string) {
 	return list
 }
 
-// TestUserNamespaces boots a newer kernel, for --userns auto needs one.
+// TestUserNamespaces boots a newer kernel, for --userns auto needs one. Options about labels are tried there, too.
 func TestUserNamespaces(t *testing.T) {
 	debiankernel.Need(t, "selinux/key")
 	vm := debiankernel.Machine{
@@ -91,7 +91,7 @@ func TestUserNamespaces(t *testing.T) {
 		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
 		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192 CHECKS=users",
 	}.Run(t)
-	vm.Want(t, 43)
+	vm.Want(t, 55)
 	as, bs := labels(t, vm.Said, "A", "container_t"), labels(t, vm.Said, "B", "container_t")
 	if len(as) != 2 || len(bs) != 2 {
 		t.Fatalf("want two labels of each container: %q, %q", as, bs)

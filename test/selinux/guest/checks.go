@@ -122,7 +122,7 @@ func (c *container) reportLife(mode string, killed bool) {
 }
 
 func prepareFiles() error {
-	for _, dir := range []string{"/var/config", "/var/host", "/var/tools", "/var/shared", "/var/volume-A", "/var/volume-B"} {
+	for _, dir := range []string{"/var/config", "/var/host", "/var/tools", "/var/shared", "/var/volume-A", "/var/volume-B", "/var/volume-C"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}

@@ -34,7 +34,11 @@ func users() error {
 	if err := errors.Join(works(user(), "rootless"), apart(user(), "rootless")); err != nil {
 		return fmt.Errorf("rootless: %w", err)
 	}
-	return confined()
+	taken, err := root("").start("C")
+	if err != nil {
+		return err
+	}
+	return errors.Join(labelOptions(taken), taken.end(), confined())
 }
 
 // confinedUser is the label of a user whom Debian's policy confines (semanage login -a -s user_u NAME).
