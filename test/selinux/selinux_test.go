@@ -91,7 +91,7 @@ func TestUserNamespaces(t *testing.T) {
 		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
 		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192 CHECKS=users",
 	}.Run(t)
-	vm.Want(t, 55)
+	vm.Want(t, 56)
 	as, bs := labels(t, vm.Said, "A", "container_t"), labels(t, vm.Said, "B", "container_t")
 	if len(as) != 2 || len(bs) != 2 {
 		t.Fatalf("want two labels of each container: %q, %q", as, bs)
@@ -107,8 +107,10 @@ func TestUserNamespaces(t *testing.T) {
 		})
 	}
 	// Users have categories of their own.
-	if !regexp.MustCompile(`:s0:c(5[1-9]\d|[6-9]\d\d|\d{4}),`).MatchString(as[1]) {
-		t.Errorf("a user's container has %s", as[1])
+	for _, l := range []string{as[1], label(t, vm.Said, "VM", "container_kvm_t")} {
+		if !regexp.MustCompile(`:s0:c(5[1-9]\d|[6-9]\d\d|\d{4}),`).MatchString(l) {
+			t.Errorf("a user's container or VM has %s", l)
+		}
 	}
 }
 

@@ -33,11 +33,11 @@ func checks() error {
 	if err := prepareHost(); err != nil {
 		return err
 	}
-	vmB, err := startVM("VM-B")
+	vmB, err := root("").startVM("VM-B")
 	if err != nil {
 		return fmt.Errorf("VM B: %w", err)
 	}
-	vmA, err := startVM("VM-A")
+	vmA, err := root("").startVM("VM-A")
 	if err != nil {
 		return fmt.Errorf("VM A: %w", err)
 	}
@@ -162,7 +162,12 @@ func root(userNS string) caller {
 
 // command runs a program in a container.
 func (c caller) command(options []string, args ...string) *exec.Cmd {
-	line := slices.Concat([]string{"run", "--store", c.dir + "/store", "--config-dir", c.dir + "/config", "--ns"}, c.options, options, []string{"/app.aci", "--"}, args)
+	return c.commandAt("--ns", options, args...)
+}
+
+// commandAt runs a program at a tier.
+func (c caller) commandAt(tier string, options []string, args ...string) *exec.Cmd {
+	line := slices.Concat([]string{"run", "--store", c.dir + "/store", "--config-dir", c.dir + "/config", tier}, c.options, options, []string{"/app.aci", "--"}, args)
 	cmd := exec.Command("/bin/clearrun", line...)
 	cmd.Env = append(os.Environ(), "HOME="+c.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: c.user, Gid: c.user}}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -34,10 +33,12 @@ var hostLabels = map[string]string{
 const nobody = 65534
 
 // startVM runs a container in a VM, and finds its monitor.
-func startVM(name string) (*container, error) {
-	c := &container{name: name, user: nobody}
-	c.cmd = exec.Command("/bin/clearrun", "run", "--store", "/var/store", "--config-dir", "/var/config", "--vm", "-m", "64M", "/app.aci", "--",
-		"sh", "-c", "echo ready && sleep 1000")
+func (who caller) startVM(name string) (*container, error) {
+	c := &container{name: name, user: who.user}
+	if who.user == 0 {
+		c.user = nobody
+	}
+	c.cmd = who.commandAt("--vm", []string{"-m", "64M"}, "sh", "-c", "echo ready && sleep 1000")
 	c.cmd.Stderr = os.Stdout
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {

@@ -34,11 +34,27 @@ func users() error {
 	if err := errors.Join(works(user(), "rootless"), apart(user(), "rootless")); err != nil {
 		return fmt.Errorf("rootless: %w", err)
 	}
+	if err := usersVM(); err != nil {
+		return err
+	}
 	taken, err := root("").start("C")
 	if err != nil {
 		return err
 	}
 	return errors.Join(labelOptions(taken), taken.end(), confined())
+}
+
+// usersVM starts a VM of a user who may use KVM.
+func usersVM() error {
+	if err := os.Chmod("/dev/kvm", 0o666); err != nil {
+		return err
+	}
+	vm, err := user().startVM("VM")
+	if err != nil {
+		return fmt.Errorf("a user's VM: %w", err)
+	}
+	inside.Report("a user's VM runs", vm.owner() == "1000", vm.owner())
+	return vm.end()
 }
 
 // confinedUser is the label of a user whom Debian's policy confines (semanage login -a -s user_u NAME).
