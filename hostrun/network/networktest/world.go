@@ -184,8 +184,12 @@ func (h *Host) Serve(address, say string) string {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(c, say)
-			c.Close()
+			go func() {
+				defer c.Close()
+				_, _ = io.WriteString(c, say)
+				_ = c.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, c) // unread, it would turn the end into a reset
+			}()
 		}
 	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
