@@ -29,6 +29,11 @@ func kernelCmdLine(c *Config, tscKHz uint64) string {
 		fmt.Sprintf("tsc_early_khz=%d", tscKHz),
 		fmt.Sprintf("lpj=%d", tscKHz*1000/kernelHZ),
 	)
+	if c.VCPUs > 1 {
+		// One pool of workers for all, and not one for each vCPU: they share their caches, or
+		// the kernel cannot know which do.
+		args = append(args, "workqueue.default_affinity_scope=system")
+	}
 	if c.VCPUs > runtime.NumCPU() {
 		// All at once, they would spin for each other in turns on the host's few CPUs.
 		args = append(args, "cpuhp.parallel=0")
