@@ -40,6 +40,42 @@ func TestBoot(t *testing.T) {
 	checkBaseline(t, report)
 }
 
+// TestSizes: what memory and vCPUs add to a start is little, in instructions, where the host
+// counts them.
+func TestSizes(t *testing.T) {
+	needVM(t)
+	takeSlots(t, 2)
+	pid1 := func(memory, cpus string) cost {
+		r := run(t, shared.place, "boot", "--until", "pid1", "--memory", memory, "--cpus", cpus, "--json", "-")
+		r.check(t, 0)
+		result, err := bootlab.Read(strings.NewReader(r.stdout))
+		if err != nil || len(result.Runs) != 1 {
+			t.Fatalf("no result of one run (%v)\n%v", err, r)
+		}
+		return costAt(result.Runs[0].Report, launch.MarkInit)
+	}
+	least := pid1("128M", "1")
+	if least.Instructions == 0 {
+		t.Log("this host does not count a guest's instructions: that the sizes start is all that is seen")
+	}
+	for _, tt := range []struct {
+		memory, cpus string
+		percent      uint64 // of what 128 MiB and one vCPU take
+	}{
+		{"64M", "1", 103}, {"200M", "1", 103}, {"16G", "1", 110}, {"128M", "2", 110}, {"128M", "8", 160},
+	} {
+		c := pid1(tt.memory, tt.cpus)
+		allowed := least.Instructions * tt.percent / 100
+		if c.Interrupts > least.Interrupts && tt.cpus == "1" { // else there are more with every vCPU
+			allowed += (c.Interrupts - least.Interrupts) * tickCost
+		}
+		t.Logf("%s, %s vCPUs: %+v", tt.memory, tt.cpus, c)
+		if c.Instructions > allowed {
+			t.Errorf("%s and %s vCPUs take %+v to PID 1, 128M and one %+v: want at most %d %%", tt.memory, tt.cpus, c, least, tt.percent)
+		}
+	}
+}
+
 // checkProfile: the samples account for what the guest has executed.
 func checkProfile(t *testing.T, path string, report launch.Report) {
 	t.Helper()
