@@ -62,9 +62,9 @@ func examineCNI(c network.CNI) string {
 	plugins := c.Plugins()
 	switch {
 	case len(names) == 0 && len(broken) == 0 && len(plugins) == 0:
-		return "nothing of CNI (apt install containernetworking-plugins, and describe networks in " + network.DefaultConfigDir + ")"
+		return fmt.Sprintf("nothing of CNI (apt install %s, and describe networks in %s)", network.PluginPackage, network.DefaultConfigDir)
 	case len(plugins) == 0:
-		return fmt.Sprintf("CNI: networks %s, but no plugins (apt install containernetworking-plugins)", listed(names))
+		return fmt.Sprintf("CNI: networks %s, but no plugins (apt install %s)", listed(names), network.PluginPackage)
 	}
 	text := fmt.Sprintf("CNI: networks %s, plugins in %s", listed(names), strings.Join(plugins, ", "))
 	for _, err := range broken {

@@ -39,8 +39,8 @@ const (
 // DefaultPluginDirs are where plugins are installed by hand, and by Debian's package.
 func DefaultPluginDirs() []string { return []string{"/opt/cni/bin", "/usr/lib/cni"} }
 
-// pluginPackage has the plugins that come with CNI.
-const pluginPackage = "containernetworking-plugins"
+// PluginPackage is Debian's, of the plugins that come with CNI.
+const PluginPackage = "containernetworking-plugins"
 
 // cniPatience is Patience, where nothing else is said.
 const cniPatience = time.Minute
@@ -235,7 +235,7 @@ func (n *Network) checkPlugins() error {
 			}
 			if _, err := invoke.FindInPath(name, n.cni.PluginDirs); err != nil {
 				return fmt.Errorf("network cni:%s: plugin %q, which %s asks for, is in none of %s: apt install %s, or name its directory (--cni-plugin-dir)",
-					n.list.Name, name, n.file, strings.Join(n.cni.PluginDirs, ", "), pluginPackage)
+					n.list.Name, name, n.file, strings.Join(n.cni.PluginDirs, ", "), PluginPackage)
 			}
 		}
 	}
