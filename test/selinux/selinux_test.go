@@ -9,16 +9,23 @@ import (
 	"github.com/clearrun/clearrun/test/debiankernel"
 )
 
-// TestContainersAreApart boots the machine. What happens in it is in guest/checks.go; that
-// it was SELinux which kept A from B and the host, the kernel's audit messages must say.
-func TestContainersAreApart(t *testing.T) {
+// boot runs a machine that enforces Debian's policy, with some of the guest's checks.
+func boot(t *testing.T, kernel debiankernel.Kernel, checks string) debiankernel.Outcome {
+	t.Helper()
 	debiankernel.Need(t, "selinux/key")
-	vm := debiankernel.Machine{
+	return debiankernel.Machine{
+		Kernel:  kernel,
 		Guest:   "./guest",
 		Modules: []string{"erofs", "overlay", "loop", "kvm-amd"},
 		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
-		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192",
+		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192 CHECKS=" + checks,
 	}.Run(t)
+}
+
+// TestContainersAreApart boots the machine. What happens in it is in guest/checks.go; that
+// it was SELinux which kept A from B and the host, the kernel's audit messages must say.
+func TestContainersAreApart(t *testing.T) {
+	vm := boot(t, debiankernel.Release, "checks")
 	vm.Want(t, 49)
 	a, b := label(t, vm.Said, "A", "container_t"), label(t, vm.Said, "B", "container_t")
 	file := own(b)
@@ -83,14 +90,7 @@ func labels(t *testing.T, said, name, kind string) (list []string) {
 
 // TestUserNamespaces boots a newer kernel, for --userns auto needs one. Options about labels are tried there, too.
 func TestUserNamespaces(t *testing.T) {
-	debiankernel.Need(t, "selinux/key")
-	vm := debiankernel.Machine{
-		Kernel:  debiankernel.Newer,
-		Guest:   "./guest",
-		Modules: []string{"erofs", "overlay", "loop", "kvm-amd"},
-		Files:   []cpio.Record{cpio.StaticFile("policy", debiankernel.Read(t, debiankernel.Build+"selinux/policy"), 0o644)},
-		Append:  "security=selinux selinux=1 audit=1 audit_backlog_limit=8192 CHECKS=users",
-	}.Run(t)
+	vm := boot(t, debiankernel.Newer, "users")
 	vm.Want(t, 56)
 	as, bs := labels(t, vm.Said, "A", "container_t"), labels(t, vm.Said, "B", "container_t")
 	if len(as) != 2 || len(bs) != 2 {

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
 	"runtime"
@@ -49,5 +48,5 @@ func loadPolicy() error {
 	if err := inside.Put(execLabel, admin); err != nil {
 		return fmt.Errorf("become an administrator: %w", err)
 	}
-	return syscall.Exec("/init", []string{"/init", cmp.Or(os.Getenv("CHECKS"), "checks")}, os.Environ())
+	return syscall.Exec("/init", []string{"/init", os.Getenv("CHECKS")}, os.Environ())
 }
