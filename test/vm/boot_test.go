@@ -62,7 +62,7 @@ func TestSizes(t *testing.T) {
 		memory, cpus string
 		percent      uint64 // of what 128 MiB and one vCPU take
 	}{
-		{"64M", "1", 103}, {"200M", "1", 103}, {"16G", "1", 110}, {"128M", "2", 110}, {"128M", "8", 160},
+		{"64M", "1", 103}, {"200M", "1", 103}, {"16G", "1", 110}, {"128M", "2", 110}, {"128M", "8", 130},
 	} {
 		c := pid1(tt.memory, tt.cpus)
 		allowed := least.Instructions * tt.percent / 100

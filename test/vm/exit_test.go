@@ -72,6 +72,18 @@ func TestManyCPUs(t *testing.T) {
 	}
 }
 
+// TestKernelThreads: a CPU but the first starts without threads for its softirqs and its queued work;
+// both are made once there is something for them to do.
+func TestKernelThreads(t *testing.T) {
+	needVM(t)
+	takeSlots(t, 2)
+	r := run(t, shared.place, "--cpus", "2", shared.probe, "--", "kthreads")
+	r.check(t, 0)
+	if got := strings.TrimSpace(r.stdout); got != "1" {
+		t.Errorf("the kernel made threads for the CPUs %q, want 1", got)
+	}
+}
+
 // TestSignals sends clearrun what users send it.
 func TestSignals(t *testing.T) {
 	needVM(t)

@@ -26,6 +26,7 @@ func modes() map[string]func(args []string) error {
 		"power-off":    powerOff,
 		"fill":         fill,
 		"cpus":         cpus,
+		"kthreads":     kernelThreads,
 	}
 }
 
