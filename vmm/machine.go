@@ -28,7 +28,8 @@ type Machine struct {
 	devices []*attachedDevice
 	copied  uint64
 
-	lastWords lastWords // the console, where Config has none
+	consoleIRQ *os.File  // eventfd behind the serial port's irqfd; nil without a console
+	lastWords  lastWords // the console, where Config has none
 
 	stop   context.CancelCauseFunc // set while Run runs
 	closed atomic.Bool
@@ -82,7 +83,9 @@ func New(cfg Config) (_ *Machine, err error) {
 			return nil, fmt.Errorf("virtio device %d: %w", i, err)
 		}
 	}
-	m.attachPorts()
+	if err := m.attachPorts(); err != nil {
+		return nil, err
+	}
 	if err := m.addVCPUs(hostCPUID); err != nil {
 		return nil, err
 	}
@@ -102,11 +105,11 @@ func inBackground[T any](f func() (T, error)) func() (T, error) {
 // attach puts a device on slot i: its registers on the bus, its interrupt and
 // its queue notifications wired to eventfds, so that neither takes an exit.
 func (m *Machine) attach(i int, d virtio.Device) error {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	irq, err := newIRQ("virtio-irq")
 	if err != nil {
-		return fmt.Errorf("create interrupt eventfd: %w", err)
+		return err
 	}
-	a := &attachedDevice{irq: os.NewFile(uintptr(fd), "virtio-irq")}
+	a := &attachedDevice{irq: irq}
 	m.devices = append(m.devices, a)
 	raise := func() { _, _ = a.irq.Write(eventOne) }
 	if a.transport, err = virtio.NewMMIOTransport(d, m.mem, raise, m.cfg.OnDeviceFailure); err != nil {
@@ -128,19 +131,42 @@ func (m *Machine) attach(i int, d virtio.Device) error {
 // eventOne is what an eventfd takes to be signalled once.
 var eventOne = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
-func (m *Machine) attachPorts() {
+// attachPorts puts the devices behind I/O ports on the bus.
+func (m *Machine) attachPorts() error {
 	m.bus.AddPorts("keyboard controller", portI8042Data, 1, ignoredPort{})
 	m.bus.AddPorts("keyboard controller", guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
-	var console io.Writer = &m.lastWords
+	console := newSerial(&m.lastWords, nil)
 	if m.cfg.Console != nil {
-		console = m.cfg.Console
+		raise, err := m.consoleInterrupt()
+		if err != nil {
+			return fmt.Errorf("serial console: %w", err)
+		}
+		console = newSerial(m.cfg.Console, raise)
 	}
-	m.bus.AddPorts("serial console", portCOM1, serialPorts, newSerial(console))
+	m.bus.AddPorts("serial console", portCOM1, serialPorts, console)
 	if m.cfg.OnMark != nil {
 		watch := stopWatch{m.cfg.OnMark}
 		m.bus.AddPorts("stop-watch", guestmem.PortStopWatch, 1, watch)
 		m.bus.AddMMIO("stop-watch", guestmem.StopWatchMMIO, guestmem.PageSize, watch)
 	}
+	return nil
+}
+
+// consoleInterrupt wires the serial port's interrupt into KVM.
+func (m *Machine) consoleInterrupt() (raise func(), err error) {
+	if m.consoleIRQ, err = newIRQ("serial-irq"); err != nil {
+		return nil, err
+	}
+	return func() { _, _ = m.consoleIRQ.Write(eventOne) }, m.vm.AssignIRQ(m.consoleIRQ, guestmem.SerialGSI)
+}
+
+// newIRQ makes the eventfd of an interrupt line.
+func newIRQ(name string) (*os.File, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("create interrupt eventfd: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // load fills the guest's memory with all that the kernel expects at its entry.
@@ -210,6 +236,9 @@ func (m *Machine) Close() error {
 			errs = append(errs, d.transport.Close())
 		}
 		errs = append(errs, d.irq.Close())
+	}
+	if m.consoleIRQ != nil {
+		errs = append(errs, m.consoleIRQ.Close())
 	}
 	for _, v := range m.vcpus {
 		if v.stats != nil {

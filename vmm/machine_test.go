@@ -329,12 +329,46 @@ type recorder struct{ log []uint64 }
 func (r *recorder) Read(offset uint64, p []byte)  { r.log = append(r.log, offset) }
 func (r *recorder) Write(offset uint64, _ []byte) { r.log = append(r.log, offset) }
 
+// TestSerialInterrupt: a driver that asks for the transmitter's interrupt gets one at once
+// and for each byte, and sees why until it has looked (PC16550D, table III).
+func TestSerialInterrupt(t *testing.T) {
+	var out bytes.Buffer
+	raised := 0
+	s := newSerial(&out, func() { raised++ })
+	read := func(offset uint64) byte {
+		p := []byte{0xff}
+		s.Read(offset, p)
+		return p[0]
+	}
+	expect := func(when string, interrupts int, iir byte) {
+		t.Helper()
+		if got := read(uartIIR); raised != interrupts || got != iir {
+			t.Errorf("%s: %d interrupts, IIR %#x, want %d, %#x", when, raised, got, interrupts, iir)
+		}
+	}
+	s.Write(uartData, []byte("a"))
+	expect("not asked for", 0, uartNoIRQ)
+	s.Write(uartIER, []byte{uartIERTHRE})
+	expect("asked for", 1, uartIIRTHRE)
+	expect("looked once more", 1, uartNoIRQ)
+	s.Write(uartIER, []byte{uartIERTHRE})
+	expect("asked again", 1, uartNoIRQ)
+	s.Write(uartData, []byte("b"))
+	expect("a byte", 2, uartIIRTHRE)
+	s.Write(uartIER, []byte{0})
+	s.Write(uartData, []byte("c"))
+	expect("no longer asked for", 2, uartNoIRQ)
+	if out.String() != "abc" {
+		t.Errorf("%q was sent", out.String())
+	}
+}
+
 // FuzzSerial writes and reads the UART's registers in any order.
 func FuzzSerial(f *testing.F) {
 	f.Add([]byte{3, 0x80, 0, 1, 3, 0, 0, 'x'})
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		var out bytes.Buffer
-		s := newSerial(&out)
+		s := newSerial(&out, func() {})
 		for ; len(ops) >= 2; ops = ops[2:] {
 			p := []byte{ops[1], 0, 0, 0}
 			s.Write(uint64(ops[0]), p)

@@ -19,6 +19,8 @@ const (
 	serialPorts = 8
 
 	uartDLAB     = 1 << 7
+	uartIERTHRE  = 1 << 1 // transmitter holding register empty
+	uartIIRTHRE  = 1 << 1
 	uartNoIRQ    = 1 << 0
 	uartTHREmpty = 1 << 5
 	uartTxEmpty  = 1 << 6
@@ -27,15 +29,18 @@ const (
 )
 
 // serial is the transmitting half of a 16550: enough for a console that is
-// only read. It raises no interrupt; the kernel's console polls.
+// only read. The kernel's own console polls; what processes write waits for the interrupt
+// that says that the transmitter is empty, the only one here.
 type serial struct {
-	mu   sync.Mutex
-	out  io.Writer
-	regs [serialPorts]byte
-	dl   [2]byte // divisor latch
+	mu      sync.Mutex
+	out     io.Writer
+	raise   func() // the interrupt, edge triggered; nil: there is none
+	pending bool   // the transmitter's interrupt, until IIR is read
+	regs    [serialPorts]byte
+	dl      [2]byte // divisor latch
 }
 
-func newSerial(out io.Writer) *serial { return &serial{out: out} }
+func newSerial(out io.Writer, raise func()) *serial { return &serial{out: out, raise: raise} }
 
 func (s *serial) Read(offset uint64, p []byte) {
 	s.mu.Lock()
@@ -48,6 +53,9 @@ func (s *serial) Read(offset uint64, p []byte) {
 		p[0] = s.dl[offset]
 	case offset == uartIIR:
 		p[0] = uartNoIRQ
+		if s.pending {
+			p[0], s.pending = uartIIRTHRE, false
+		}
 	case offset == uartLSR:
 		p[0] = uartTHREmpty | uartTxEmpty
 	case offset == uartMSR:
@@ -69,7 +77,23 @@ func (s *serial) Write(offset uint64, p []byte) {
 		if s.regs[uartMCR]&uartLoopback == 0 {
 			_, _ = s.out.Write(p[:1])
 		}
+		s.transmitted()
+	case offset == uartIER:
+		asked := p[0]&^s.regs[uartIER]&uartIERTHRE != 0
+		s.regs[uartIER] = p[0]
+		if asked {
+			s.transmitted()
+		}
 	default:
 		s.regs[offset] = p[0]
+	}
+}
+
+// transmitted tells of the empty transmitter, if that was asked for. A byte is sent as
+// soon as it is written, so it is always empty.
+func (s *serial) transmitted() {
+	s.pending = s.raise != nil && s.regs[uartIER]&uartIERTHRE != 0
+	if s.pending {
+		s.raise()
 	}
 }

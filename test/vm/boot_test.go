@@ -1,6 +1,7 @@
 package vm
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,28 @@ func TestBoot(t *testing.T) {
 	}
 	checkProfile(t, out, report)
 	checkBaseline(t, report)
+}
+
+// TestConsoleOfProcesses boots an initramfs that is not clearrun's, and hears what its PID 1
+// writes to the serial port: the driver waits for its interrupts.
+func TestConsoleOfProcesses(t *testing.T) {
+	needVM(t)
+	takeSlot(t)
+	dir := shared.tempDir(t)
+	program, archive, kernel := filepath.Join(dir, "probe"), filepath.Join(dir, "probe.cpio"), filepath.Join(dir, "vmlinux")
+	if err := errors.Join(
+		goBuild(program, "./apps/probe"),
+		command("go", "run", "../../hack/mkinitramfs", "-init", program, "-o", archive),
+		command("sh", "-c", `xz -dc ../../guest/kernel-config/vmlinux.xz >"$0"`, kernel),
+	); err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, shared.place, "boot", "--kernel", kernel, "--initrd", archive, "--cmdline", "PROBE=power-off",
+		"--console", "--until", "poweroff")
+	r.check(t, 0)
+	if !strings.Contains(r.stderr, "\npower off\r\n") {
+		t.Errorf("PID 1's words are not on the console:\n%v", r)
+	}
 }
 
 // TestSizes: what memory and vCPUs add to a start is little, in instructions, where the host

@@ -69,6 +69,7 @@ const (
 
 // Interrupt lines (GSIs). Those of the virtio devices are consecutive.
 const (
+	SerialGSI     = 4 // COM1's, by the PC's convention
 	VirtioGSIBase = 5
 	GSIMax        = 23 // KVM's IOAPIC has 24 pins
 )

@@ -50,7 +50,7 @@ func TestDevicesLieInTheHole(t *testing.T) {
 
 func TestInterruptLines(t *testing.T) {
 	// Not 8: the machine has no CMOS clock whose alarm could want it.
-	taken := map[uint32]string{0: "PIT", 1: "keyboard", 2: "cascade", 4: "COM1", 13: "FPU"}
+	taken := map[uint32]string{0: "PIT", 1: "keyboard", 2: "cascade", SerialGSI: "COM1", 13: "FPU"}
 	for i := range VirtioMMIOMax {
 		gsi := VirtioGSI(i)
 		if name, ok := taken[gsi]; ok {

@@ -33,7 +33,9 @@ func modes() map[string]func(args []string) error {
 func main() {
 	mode := "exit"
 	var args []string
-	if len(os.Args) > 1 {
+	if asPID1 := os.Getenv("PROBE"); asPID1 != "" { // a word of the kernel's command line
+		mode = asPID1
+	} else if len(os.Args) > 1 {
 		mode, args = os.Args[1], os.Args[2:]
 	}
 	run, ok := modes()[mode]

@@ -99,6 +99,7 @@ func signals(args []string) error {
 // powerOff ends the VM under the app.
 func powerOff([]string) error {
 	fmt.Println("power off")
+	_ = unix.IoctlSetInt(1, unix.TCSBRK, 1) // if it is a terminal: wait until all is sent
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
