@@ -67,7 +67,7 @@ func TestUserNetworkOffline(t *testing.T) {
 	h := networktest.New(t)
 	h.Isolate()
 	r := shell(t, pod.Overrides{Network: "user"}, "true")
-	if r.code != 125 || r.err == nil || !strings.Contains(r.err.Error(), "network user: ") || !strings.Contains(r.err.Error(), "routable interface") {
+	if r.code != 125 || r.err == nil || !strings.Contains(r.err.Error(), "network user: ") || !strings.Contains(r.err.Error(), "a default route") {
 		t.Errorf("exit code %d, %v", r.code, r.err)
 	}
 	if left := h.Processes(); len(left) > 0 {

@@ -48,7 +48,7 @@ func User(ctx context.Context, pid int, ports []Port) (*Connection, error) {
 	held.release()
 	p, err := start(ctx, pasta(path, n, ports), isNumber)
 	if err != nil {
-		return nil, fmt.Errorf("network user: %s: %w", path, err)
+		return nil, fmt.Errorf("network user: %s: %w (it needs a host with a default route, see ip route; other networks do not)", path, err)
 	}
 	return &Connection{Closer: p, Resolver: resolver, process: p}, nil
 }
