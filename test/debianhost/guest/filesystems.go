@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,8 +34,22 @@ func fileSystems() error {
 		if err := verifiedRun(dir+"/store", name, f.how); err != nil {
 			return err
 		}
-		err := unix.Unmount(dir, 0)
+		err := unmountSoon(dir)
 		inside.Report(name+": nothing holds it", err == nil, fmt.Sprint(err))
 	}
 	return nil
+}
+
+// patience bounds how long the kernel may take to let go of a device.
+const patience = 30 * time.Second
+
+// unmountSoon unmounts dir once the kernel has let go of the files in it: the device mapper's
+// deferred removal, and with it the loop device's release, go on after the last user has ended.
+func unmountSoon(dir string) error {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Unmount(dir, 0)
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) {
+			return err
+		}
+	}
 }
