@@ -25,20 +25,14 @@ type Machine struct {
 	stats   *kvm.Stats // of the VM as a whole; nil where not wanted or not offered
 	vcpus   []*VCPU
 	bus     *Bus
-	devices []*attachedDevice
+	devices []*virtio.MMIOTransport
+	irqs    []*os.File // eventfds behind the irqfds
 	copied  uint64
 
-	consoleIRQ *os.File  // eventfd behind the serial port's irqfd; nil without a console
-	lastWords  lastWords // the console, where Config has none
+	lastWords lastWords // the console, where Config has none
 
 	stop   context.CancelCauseFunc // set while Run runs
 	closed atomic.Bool
-}
-
-// attachedDevice is a virtio device on its MMIO slot, with its wires into KVM.
-type attachedDevice struct {
-	transport *virtio.MMIOTransport
-	irq       *os.File // eventfd behind the irqfd
 }
 
 // ErrPoweredOff is how Run says that the guest ended the VM by itself. It does
@@ -105,27 +99,38 @@ func inBackground[T any](f func() (T, error)) func() (T, error) {
 // attach puts a device on slot i: its registers on the bus, its interrupt and
 // its queue notifications wired to eventfds, so that neither takes an exit.
 func (m *Machine) attach(i int, d virtio.Device) error {
-	irq, err := newIRQ("virtio-irq")
+	raise, err := m.interrupt("virtio-irq", guestmem.VirtioGSI(i))
 	if err != nil {
 		return err
 	}
-	a := &attachedDevice{irq: irq}
-	m.devices = append(m.devices, a)
-	raise := func() { _, _ = a.irq.Write(eventOne) }
-	if a.transport, err = virtio.NewMMIOTransport(d, m.mem, raise, m.cfg.OnDeviceFailure); err != nil {
+	transport, err := virtio.NewMMIOTransport(d, m.mem, raise, m.cfg.OnDeviceFailure)
+	if err != nil {
 		return err
 	}
-	if err := m.vm.AssignIRQ(a.irq, guestmem.VirtioGSI(i)); err != nil {
-		return err
-	}
+	m.devices = append(m.devices, transport)
 	addr := guestmem.VirtioMMIO(i)
-	for q, notify := range a.transport.Notify() {
+	for q, notify := range transport.Notify() {
 		if err := m.vm.AssignNotify(notify, addr+virtio.RegQueueNotify, uint32(q)); err != nil {
 			return err
 		}
 	}
-	m.bus.AddMMIO(deviceName(d.ID()), addr, guestmem.VirtioMMIOStride, a.transport)
+	m.bus.AddMMIO(deviceName(d.ID()), addr, guestmem.VirtioMMIOStride, transport)
 	return nil
+}
+
+// interrupt wires an interrupt line into KVM, edge triggered: raise writes to an eventfd,
+// on any thread.
+func (m *Machine) interrupt(name string, gsi uint32) (raise func(), err error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("create interrupt eventfd: %w", err)
+	}
+	irq := os.NewFile(uintptr(fd), name)
+	m.irqs = append(m.irqs, irq)
+	if err := m.vm.AssignIRQ(irq, gsi); err != nil {
+		return nil, err
+	}
+	return func() { _, _ = irq.Write(eventOne) }, nil
 }
 
 // eventOne is what an eventfd takes to be signalled once.
@@ -137,7 +142,7 @@ func (m *Machine) attachPorts() error {
 	m.bus.AddPorts("keyboard controller", guestmem.PortI8042Command, 1, &resetPort{reset: func() { m.end(ErrPoweredOff) }})
 	console := newSerial(&m.lastWords, nil)
 	if m.cfg.Console != nil {
-		raise, err := m.consoleInterrupt()
+		raise, err := m.interrupt("serial-irq", guestmem.SerialGSI)
 		if err != nil {
 			return fmt.Errorf("serial console: %w", err)
 		}
@@ -150,23 +155,6 @@ func (m *Machine) attachPorts() error {
 		m.bus.AddMMIO("stop-watch", guestmem.StopWatchMMIO, guestmem.PageSize, watch)
 	}
 	return nil
-}
-
-// consoleInterrupt wires the serial port's interrupt into KVM.
-func (m *Machine) consoleInterrupt() (raise func(), err error) {
-	if m.consoleIRQ, err = newIRQ("serial-irq"); err != nil {
-		return nil, err
-	}
-	return func() { _, _ = m.consoleIRQ.Write(eventOne) }, m.vm.AssignIRQ(m.consoleIRQ, guestmem.SerialGSI)
-}
-
-// newIRQ makes the eventfd of an interrupt line.
-func newIRQ(name string) (*os.File, error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("create interrupt eventfd: %w", err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
 }
 
 // load fills the guest's memory with all that the kernel expects at its entry.
@@ -232,13 +220,10 @@ func (m *Machine) Close() error {
 	}
 	var errs []error
 	for _, d := range m.devices {
-		if d.transport != nil {
-			errs = append(errs, d.transport.Close())
-		}
-		errs = append(errs, d.irq.Close())
+		errs = append(errs, d.Close())
 	}
-	if m.consoleIRQ != nil {
-		errs = append(errs, m.consoleIRQ.Close())
+	for _, irq := range m.irqs { // which a device might have raised until here
+		errs = append(errs, irq.Close())
 	}
 	for _, v := range m.vcpus {
 		if v.stats != nil {

@@ -19,13 +19,7 @@ func TestBoot(t *testing.T) {
 	needVM(t)
 	takeSlot(t)
 	out := filepath.Join(shared.tempDir(t), "profile.pb.gz")
-	r := run(t, shared.place, "boot", "--until", "app", "--json", "-", "--profile", out, "--profile-every", "10ms")
-	r.check(t, 0)
-	result, err := bootlab.Read(strings.NewReader(r.stdout))
-	if err != nil || len(result.Runs) != 1 {
-		t.Fatalf("no result of one run (%v)\n%v", err, r)
-	}
-	report := result.Runs[0].Report
+	report := bootOnce(t, "--until", "app", "--profile", out, "--profile-every", "10ms")
 	var marks []uint8
 	for _, m := range report.Marks {
 		marks = append(marks, m.Mark)
@@ -41,6 +35,18 @@ func TestBoot(t *testing.T) {
 	checkBaseline(t, report)
 }
 
+// bootOnce measures one start with the options.
+func bootOnce(t *testing.T, options ...string) launch.Report {
+	t.Helper()
+	r := run(t, shared.place, append([]string{"boot", "--json", "-"}, options...)...)
+	r.check(t, 0)
+	result, err := bootlab.Read(strings.NewReader(r.stdout))
+	if err != nil || len(result.Runs) != 1 {
+		t.Fatalf("no result of one run (%v)\n%v", err, r)
+	}
+	return result.Runs[0].Report
+}
+
 // TestConsoleOfProcesses boots an initramfs that is not clearrun's, and hears what its PID 1
 // writes to the serial port: the driver waits for its interrupts.
 func TestConsoleOfProcesses(t *testing.T) {
@@ -51,7 +57,7 @@ func TestConsoleOfProcesses(t *testing.T) {
 	if err := errors.Join(
 		goBuild(program, "./apps/probe"),
 		command("go", "run", "../../hack/mkinitramfs", "-init", program, "-o", archive),
-		command("sh", "-c", `xz -dc ../../guest/kernel-config/vmlinux.xz >"$0"`, kernel),
+		command("go", "run", "../../hack/unpack-kernel", "-dir", "../../guest/kernel-config", "-o", kernel),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -69,13 +75,7 @@ func TestSizes(t *testing.T) {
 	needVM(t)
 	takeSlots(t, 2)
 	pid1 := func(memory, cpus string) cost {
-		r := run(t, shared.place, "boot", "--until", "pid1", "--memory", memory, "--cpus", cpus, "--json", "-")
-		r.check(t, 0)
-		result, err := bootlab.Read(strings.NewReader(r.stdout))
-		if err != nil || len(result.Runs) != 1 {
-			t.Fatalf("no result of one run (%v)\n%v", err, r)
-		}
-		return costAt(result.Runs[0].Report, launch.MarkInit)
+		return costAt(bootOnce(t, "--until", "pid1", "--memory", memory, "--cpus", cpus), launch.MarkInit)
 	}
 	least := pid1("128M", "1")
 	if least.Instructions == 0 {
